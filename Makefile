@@ -1,0 +1,43 @@
+# The front door. Every target makes sure of its own place first (Debian 13 packages, or the cached Debian 13 root).
+#
+#   make demo     the main job on real input, in plain words       (KEEP=1 leaves it running)
+#   make test     everything we check; ends with "N passed, N failed"  (ONLY=pattern runs some of it)
+#   make bench    AREA=split: measurements into build/figures/AREA.json
+#   make fuzz     TIME=60: seconds for each fuzz target
+#   make lint     format, includes, headers, clang-tidy
+#   make build    just the programs, into build/main
+#   make shell    a shell in the place where all of this happens
+
+IN := tools/root run
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench fuzz lint shell format clean
+
+help:
+	@sed -n '3,9p' Makefile | sed 's/^# *//'
+
+build:
+	@$(IN) tools/build main
+
+demo:
+	@$(IN) tools/demo
+
+test:
+	@$(IN) tests/run $(ONLY)
+
+bench:
+	@$(IN) bench/run $(or $(AREA),split)
+
+fuzz:
+	@$(IN) fuzz/run $(or $(TIME),60) $(TARGET)
+
+lint:
+	@$(IN) tests/run checks/
+
+format:
+	@$(IN) tools/format --write
+
+shell:
+	@tools/root shell
+
+clean:
+	rm -rf build build-*

@@ -1,0 +1,71 @@
+/* Little-endian integers in unaligned bytes, for codecs. Network byte order has the _be forms. */
+#ifndef MERIDIAN_BASE_BYTES_H
+#define MERIDIAN_BASE_BYTES_H
+
+#include <stdint.h>
+#include <string.h>
+
+static inline uint16_t bytes_get_u16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static inline uint32_t bytes_get_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline uint64_t bytes_get_u64(const uint8_t *p)
+{
+    return (uint64_t)bytes_get_u32(p) | (uint64_t)bytes_get_u32(p + 4) << 32;
+}
+
+static inline float bytes_get_f32(const uint8_t *p)
+{
+    uint32_t u = bytes_get_u32(p);
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+}
+
+static inline double bytes_get_f64(const uint8_t *p)
+{
+    uint64_t u = bytes_get_u64(p);
+    double f;
+    memcpy(&f, &u, 8);
+    return f;
+}
+
+static inline void bytes_put_u16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+}
+
+static inline void bytes_put_u32(uint8_t *p, uint32_t v)
+{
+    bytes_put_u16(p, (uint16_t)v);
+    bytes_put_u16(p + 2, (uint16_t)(v >> 16));
+}
+
+static inline void bytes_put_u64(uint8_t *p, uint64_t v)
+{
+    bytes_put_u32(p, (uint32_t)v);
+    bytes_put_u32(p + 4, (uint32_t)(v >> 32));
+}
+
+static inline void bytes_put_f32(uint8_t *p, float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    bytes_put_u32(p, u);
+}
+
+static inline void bytes_put_f64(uint8_t *p, double f)
+{
+    uint64_t u;
+    memcpy(&u, &f, 8);
+    bytes_put_u64(p, u);
+}
+
+#endif
