@@ -59,8 +59,8 @@ void log_write(enum log_level level, const char *fmt, ...)
         fprintf(stderr, "{\"time\":\"%s.%03dZ\",\"level\":\"%s\",\"who\":\"%s\",\"text\":\"%s\"}\n", stamp, ms,
             level_names[level], who_text, safe);
     else
-        fprintf(stderr, "%s.%03dZ %-5s %s%s%s\n", stamp, ms, level_names[level], who_text, who_text[0] ? ": " : "",
-            safe);
+        fprintf(
+            stderr, "%s.%03dZ %-5s %s%s%s\n", stamp, ms, level_names[level], who_text, who_text[0] ? ": " : "", safe);
     fflush(stderr);
     pthread_mutex_unlock(&lock);
 }
