@@ -3,8 +3,9 @@
  * Opening checks everything that later code relies on: magic and version, every length against the bytes that are
  * there, key and tensor names (unique, bounded), types, dimensions (no overflow), alignment, and that each tensor's
  * data lies inside the file without overlap. A truncated, corrupt or hostile file gets one clear error; memory used
- * is bounded by the file's own size. Lookups never abort: a missing key or one of another type is -ENOENT / -EINVAL.
- * Format: the GGUF document of ggml, versions 2 and 3, little-endian. */
+ * is bounded by a small multiple of the file's own size. Lookups never abort: a missing key or one of another type is
+ * -ENOENT / -EINVAL. Immutable after opening, so any number of threads may read one.
+ * Format: the GGUF document of ggml, versions 2 and 3, little-endian; arrays of arrays are refused, as ggml does. */
 #ifndef MERIDIAN_MODEL_GGUF_FILE_H
 #define MERIDIAN_MODEL_GGUF_FILE_H
 
@@ -35,7 +36,7 @@ struct gguf_str {
 };
 
 int gguf_file_open(struct gguf_file **ret, const char *path, struct error *err);
-/* The same over bytes the caller keeps alive (fuzzing, tests). `name` is used in errors. */
+/* The same over bytes the caller keeps alive (fuzzing, tests), aligned as malloc's are. `name` is used in errors. */
 int gguf_file_open_bytes(struct gguf_file **ret, const void *bytes, size_t len, const char *name, struct error *err);
 void gguf_file_close(struct gguf_file *f); /* NULL allowed; every pointer handed out dies */
 
@@ -58,6 +59,11 @@ int gguf_file_array_raw(const struct gguf_file *f, const char *key, const void *
 size_t gguf_file_n_keys(const struct gguf_file *f);
 const char *gguf_file_key_at(const struct gguf_file *f, size_t i);
 enum gguf_type gguf_file_key_type_at(const struct gguf_file *f, size_t i);
+/* The value as it lies in the file, behind its type (an array: element type, count, elements): copies are verbatim. */
+struct gguf_str gguf_file_key_raw_at(const struct gguf_file *f, size_t i);
+bool gguf_file_has_key(const struct gguf_file *f, const char *key);
+
+size_t gguf_file_size(const struct gguf_file *f); /* bytes of the whole file */
 
 size_t gguf_file_n_tensors(const struct gguf_file *f);
 const struct gguf_tensor *gguf_file_tensor_at(const struct gguf_file *f, size_t i);
