@@ -47,8 +47,8 @@ struct pki_subject {
     int64_t not_before, not_after;
 };
 /* Signs `key`. Root: signed by itself, by_* are ignored. A leaf never outlives who signs it (not_after is cut). */
-int pki_sign(X509 **ret, const struct pki_subject *subject, EVP_PKEY *key, EVP_PKEY *by_key, X509 *by_cert,
-    struct error *err);
+int pki_sign(
+    X509 **ret, const struct pki_subject *subject, EVP_PKEY *key, EVP_PKEY *by_key, X509 *by_cert, struct error *err);
 
 /* Is the chain's leaf good for this role now, up to this root, and (name not NULL) for this name? The sentence says what
  * is wrong: -EKEYEXPIRED, -EKEYREJECTED. */
@@ -56,7 +56,7 @@ int pki_verify(const struct pki_chain *c, X509 *root, enum pki_role role, const 
 
 void pki_fingerprint(char ret[PKI_FINGERPRINT], const X509 *cert);
 void pki_key_fingerprint(char ret[PKI_FINGERPRINT], EVP_PKEY *key); /* of the public half */
-bool pki_fingerprint_equal(const char *a, const char *b);            /* letter case does not matter */
+bool pki_fingerprint_equal(const char *a, const char *b);           /* letter case does not matter */
 int64_t pki_not_after(const X509 *cert);
 int64_t pki_not_before(const X509 *cert);
 int pki_name(char ret[PKI_MAX_NAME], const X509 *cert); /* its common name; -EINVAL if it has none that is allowed */
