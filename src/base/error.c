@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int error_set(struct error *err, int code, const char *fmt, ...)
+void error_write(struct error *err, const char *fmt, ...)
 {
     if (err) {
         va_list args;
@@ -12,7 +12,6 @@ int error_set(struct error *err, int code, const char *fmt, ...)
         vsnprintf(err->text, sizeof(err->text), fmt, args);
         va_end(args);
     }
-    return -code;
 }
 
 int error_prefix(struct error *err, int rc, const char *fmt, ...)

@@ -11,7 +11,14 @@ struct error {
 };
 
 /* Writes the sentence and returns -code (code: a positive errno), so `return error_set(err, EINVAL, …);` reads well. */
-__attribute__((format(printf, 3, 4))) int error_set(struct error *err, int code, const char *fmt, ...);
+#define error_set(err, code, ...) (error_write((err), __VA_ARGS__), error_negative(code))
+
+/* Behind error_set, which is a macro so that compilers see that a constant code is never 0 (and warn of nothing). */
+__attribute__((format(printf, 2, 3))) void error_write(struct error *err, const char *fmt, ...);
+static inline int error_negative(int code)
+{
+    return -code;
+}
 
 /* Puts "context: " before the sentence already there (where and what, from the caller who knows); returns rc as it is. */
 __attribute__((format(printf, 3, 4))) int error_prefix(struct error *err, int rc, const char *fmt, ...);

@@ -33,8 +33,8 @@ static size_t left(const struct cursor *c)
 
 static int truncated(struct cursor *c, const char *what)
 {
-    error_set(c->err, EINVAL, "%s: the file ends inside %s; it is truncated or corrupt: get it again", c->name, what);
-    return -EINVAL; /* a constant, so that compilers see that *ret is written whenever take returns 0 */
+    return error_set(
+        c->err, EINVAL, "%s: the file ends inside %s; it is truncated or corrupt: get it again", c->name, what);
 }
 
 static int take(struct cursor *c, size_t n, const char *what, const uint8_t **ret)
@@ -265,10 +265,10 @@ static int parse_tensor(struct cursor *c, struct gguf_tensor *t, uint64_t *ret_o
 static int read_alignment(struct cursor *c, const struct gguf_file *f, size_t *ret)
 {
     uint32_t a = GGUF_DEFAULT_ALIGNMENT;
-    int rc = gguf_file_u32(f, GGUF_KEY_GENERAL_ALIGNMENT, &a);
-    if (rc == -ENOENT)
-        rc = 0;
-    if (rc || a < 8 || a > MOST_ALIGNMENT || (a & (a - 1)))
+    for (size_t i = 0; i < f->n_keys; i++)
+        if (!strcmp(f->keys[i].name, GGUF_KEY_GENERAL_ALIGNMENT))
+            a = f->keys[i].type == GGUF_TYPE_UINT32 ? bytes_get_u32(f->keys[i].elements) : 0;
+    if (a < 8 || a > MOST_ALIGNMENT || (a & (a - 1)))
         return error_set(c->err, EINVAL,
             "%s: general.alignment is not a power of two from 8 to %d; the file is corrupt", c->name, MOST_ALIGNMENT);
     *ret = a;
