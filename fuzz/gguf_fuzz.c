@@ -25,7 +25,8 @@ static void walk_key(const struct gguf_file *f, const char *key)
     struct gguf_str s;
     enum gguf_type type;
     const void *raw;
-    sink += !gguf_file_u32(f, key, &u) + !gguf_file_u64(f, key, &v) + !gguf_file_f32(f, key, &x) + !gguf_file_bool(f, key, &b);
+    sink += !gguf_file_u32(f, key, &u) + !gguf_file_u64(f, key, &v) + !gguf_file_f32(f, key, &x) +
+            !gguf_file_bool(f, key, &b);
     if (!gguf_file_str(f, key, &s))
         touch(s.s, s.len);
     if (gguf_file_array(f, key, &type, &n))
