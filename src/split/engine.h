@@ -18,12 +18,13 @@
 #include <stdint.h>
 
 struct engine_config {
-    uint32_t n_threads;     /* 0: the machine's cores */
-    uint64_t kv_rows;       /* positions held on campus over all requests; 0: 16 × the model's context, at most 64k */
-    uint32_t max_running;   /* requests generating at once; 0: 32 */
-    uint32_t max_waiting;   /* requests in line; 0: 256 */
-    uint32_t prefill_rows;  /* rows of a prefill chunk; 0: 128 */
+    uint32_t n_threads;      /* 0: the machine's cores */
+    uint64_t kv_rows;        /* positions held on campus over all requests; 0: 16 × the model's context, at most 64k */
+    uint32_t max_running;    /* requests generating at once; 0: 32 */
+    uint32_t max_waiting;    /* requests in line; 0: 256 */
+    uint32_t prefill_rows;   /* rows of a prefill chunk; 0: 128 */
     int64_t down_timeout_ns; /* how long a request waits for a lost cloud before it fails; 0: 120 s */
+    bool plain;              /* one token a trip: no guessing ahead (speculate.h), whatever the distance */
 };
 
 enum engine_end { ENGINE_STOP, ENGINE_LENGTH, ENGINE_CANCELLED, ENGINE_FAILED };
@@ -38,11 +39,12 @@ struct engine_token {
 struct engine_request {
     const int32_t *tokens; /* the prompt, copied; at least one */
     uint32_t n_tokens;
-    uint32_t max_tokens;   /* to generate, at least one */
+    uint32_t max_tokens; /* to generate, at least one */
     struct sample_params sampling;
-    uint32_t n_top;        /* most likely tokens wanted beside each, <= 20 */
-    bool ignore_end;       /* do not stop at the vocabulary's end tokens (benchmarks) */
-    bool (*on_token)(void *user, const struct engine_token *t); /* false: stop here (ends with ENGINE_STOP) */
+    uint32_t n_top;  /* most likely tokens wanted beside each, <= 20 */
+    bool ignore_end; /* do not stop at the vocabulary's end tokens (benchmarks) */
+    /* Every token but the end token that stops the request. False: stop here (ends with ENGINE_STOP). */
+    bool (*on_token)(void *user, const struct engine_token *t);
     void (*on_end)(void *user, enum engine_end why, const char *text); /* exactly once per accepted request */
     void *user;
 };
@@ -50,6 +52,7 @@ struct engine_request {
 struct engine_stats {
     uint64_t requests, finished, failed, refused;
     uint64_t prompt_tokens, generated_tokens, replayed_tokens;
+    uint64_t drafts, drafts_right; /* guesses sent ahead, and those that were right */
     uint32_t running, waiting;
     uint64_t kv_rows, kv_rows_free;
     double busy_s; /* engine thread computing */
@@ -58,13 +61,14 @@ struct engine_stats {
 
 struct engine;
 
-/* `edge`: the edge half (or a whole model, run as head and tail around `middle`, or wholly here when `middle` is NULL).
+/* `t` may be NULL: no token ends an answer. `edge`: the edge half (or a whole model, run as head and tail around `middle`, or wholly here when `middle` is NULL).
  * Takes the middle over and frees it. The file and the tokenizer stay the caller's and must outlive the engine. */
 int engine_create(struct engine **ret, const struct gguf_file *edge, const struct model_params *p,
     const struct tokenizer *t, struct middle *middle, const struct engine_config *cfg, struct error *err);
 void engine_free(struct engine *e); /* ends running requests with ENGINE_CANCELLED */
 
-/* -EBUSY: the line is full, try again later. -E2BIG: prompt + max_tokens do not fit the context. -EINVAL. */
+/* -EBUSY: the line is full, try again later. -E2BIG: prompt + max_tokens do not fit the context. -EINVAL. -EIO: the
+ * middle failed for good; the text says why. */
 int engine_submit(struct engine *e, const struct engine_request *r, uint64_t *ret_id, struct error *err);
 void engine_cancel(struct engine *e, uint64_t id); /* any thread; on_end follows unless it already came */
 void engine_stats(struct engine *e, struct engine_stats *ret);

@@ -1,0 +1,40 @@
+/* Guessing ahead on campus, so that one trip to the cloud carries several tokens.
+ *
+ * Drafts come from the request's own text (prompt lookup: what followed the last time these few tokens stood here). The
+ * tail draws each token with noise keyed by its position, so a verified draft is the very token plain decoding would
+ * have drawn; a wrong guess costs only its work. How many to guess follows from what the round trip costs against the
+ * work, and how often guesses of this request were right. Pure: clocks are the caller's. */
+#ifndef MERIDIAN_SPLIT_SPECULATE_H
+#define MERIDIAN_SPLIT_SPECULATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SPECULATE_MOST 8u /* drafts in one trip */
+
+/* Smoothed costs, shared by all requests. 0: not known yet. */
+struct speculate_cost {
+    double trip_s;         /* one decode row to the middle and back, the middle's work included */
+    double rtt_s;          /* of which the network alone */
+    double head_s, tail_s; /* one row on campus */
+};
+
+/* One request's luck. */
+struct speculate_seq {
+    double right;    /* smoothed share of drafts that were accepted */
+    int64_t sent_ns; /* when its last single row left; 0: not measured */
+};
+
+void speculate_seq_init(struct speculate_seq *s);
+void speculate_learn(struct speculate_seq *s, bool right);
+
+/* Smooths a new measurement into *value. */
+void speculate_measure(double *value, double seconds);
+
+/* How many drafts make the most tokens per second, 0 … SPECULATE_MOST. */
+uint32_t speculate_depth(const struct speculate_cost *c, const struct speculate_seq *s);
+
+/* Writes up to `most` guesses of what follows tokens[0..n) to ret (may be tokens + n); returns how many: all or none. */
+uint32_t speculate_draft(const int32_t *tokens, uint32_t n, uint32_t most, int32_t *ret);
+
+#endif
