@@ -39,7 +39,7 @@ struct middle_stats {
 
 struct middle;
 struct middle_ops {
-    /* Session ids are the caller's, never reused. */
+    /* Session ids are the caller's, not 0, never reused. OPENED or REFUSED follows; forward before it is -EINVAL. */
     int (*open)(struct middle *m, uint32_t session, uint32_t n_ctx);
     /* Rows at pos0 … pos0+n-1; whatever the middle held at positions >= pos0 is forgotten first. `epoch` never falls
      * within a session; answers carry it. `urgent`: a decode step, goes before prefill. -ENOBUFS: too much in flight,

@@ -18,7 +18,8 @@ enum train_event_kind {
     TRAIN_STEPPED,  /* optimiser step `step` done */
     TRAIN_SAVED,    /* checkpoint of `step` is on disk */
     TRAIN_LOADED,   /* state is that of `step` again */
-    TRAIN_LOST,     /* the middle restarted: load a common checkpoint; `step` is its newest (or UINT64_MAX: none) */
+    TRAIN_LOST,     /* the middle restarted: load a common checkpoint, one of `steps` or 0; `step` is its newest (or
+                       UINT64_MAX: none). Micro-batches may be numbered anew after the load */
     TRAIN_DOWN, TRAIN_UP, TRAIN_FAILED,
 };
 
@@ -29,6 +30,8 @@ struct train_event {
     const float *x; /* valid until the next call */
     double value;
     const char *text;
+    uint32_t n_steps;
+    uint64_t steps[4]; /* LOST: checkpoints that the middle has, the newest first */
 };
 
 struct train_middle_stats {
@@ -39,6 +42,8 @@ struct train_middle_stats {
 };
 
 struct train_middle;
+/* Steps are counted from 0 at the start of the run: norm and step are given the step to come (steps done + 1), save the
+ * steps done. All return at once: 0, -ENOBUFS (no slot: take events first), -EINVAL, -ENOMEM. */
 struct train_middle_ops {
     int (*forward)(struct train_middle *m, uint64_t batch, const uint32_t *sample_rows, uint32_t n_samples,
         uint32_t n_rows, const float *x, bool only_eval);
