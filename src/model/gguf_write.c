@@ -221,12 +221,11 @@ void gguf_write_raw(struct gguf_write *w, const char *key, enum gguf_type type, 
     set(w, key, type, raw.s, raw.len);
 }
 
-void gguf_write_keys_of(
-    struct gguf_write *w, const struct gguf_file *f, bool (*keep)(const void *ctx, const char *key), const void *ctx)
+void gguf_write_keys_of(struct gguf_write *w, const struct gguf_file *f, gguf_keep_fn *keep, const void *ctx)
 {
     for (size_t i = 0; i < gguf_file_n_keys(f); i++) {
         const char *name = gguf_file_key_at(f, i);
-        struct wkey *k = !keep || keep(ctx, name) ? append_key(w, name) : NULL;
+        struct wkey *k = !keep || keep(ctx, f, i) ? append_key(w, name) : NULL;
         if (!k)
             continue;
         struct gguf_str raw = gguf_file_key_raw_at(f, i);

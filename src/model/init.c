@@ -50,6 +50,7 @@ static int decide(struct model_params *p, const struct model_init *c, struct err
     p->eps = c->eps > 0 ? c->eps : 1e-5f;
     p->qkv_bias = c->arch == MODEL_QWEN2 || c->qkv_bias;
     p->qk_norm = c->arch == MODEL_QWEN3;
+    p->rope_freqs = c->rope_freqs;
     if (!c->d || !c->n_block || !c->n_head || !c->n_head_kv || !c->d_ff)
         return error_set(err, EINVAL, "width, blocks, heads, key/value heads and feed-forward width must all be given");
     if (c->d > 1 << 16 || c->n_block > 1024 || c->n_head > 1024 || c->d_ff > 1 << 20 || p->n_ctx > INT32_MAX)
@@ -195,9 +196,9 @@ static void write_vocab(struct gguf_write *w, const struct model_init *c, const 
         gguf_write_str(w, "tokenizer.chat_template", given->chat_template);
 }
 
-static bool is_vocab_key(const void *ctx, const char *key)
+static bool is_vocab_key(const void *ctx, const struct gguf_file *f, size_t i)
 {
-    return !strncmp(key, "tokenizer.", 10);
+    return !strncmp(gguf_file_key_at(f, i), "tokenizer.", 10);
 }
 
 static int make_vocab(struct gguf_write *w, const struct model_init *c, struct model_params *p, struct error *err)
@@ -270,11 +271,14 @@ static int fill(void *ctx, const char *name, int n_dims, int64_t ne0, int64_t ne
     enum ggml_type type = n_dims == 1 ? GGML_TYPE_F32 : m->c->type;
     uint64_t key = model_noise_key(m->c->seed, name), n = (uint64_t)ne0 * (uint64_t)ne1;
     float mean, deviation;
+    bool freqs = !strcmp(name, "rope_freqs.weight");
     distribution(m, name, n_dims, &mean, &deviation);
     for (uint64_t at = 0; at < n; at += PIECE) {
         uint64_t step = n - at < PIECE ? n - at : PIECE;
         for (uint64_t i = 0; i < step; i++)
-            m->floats[i] = deviation > 0 ? mean + deviation * model_noise(key, at + i) : mean;
+            m->floats[i] = freqs           ? 1 + 7 * (float)(at + i) / (float)n
+                           : deviation > 0 ? mean + deviation * model_noise(key, at + i)
+                                           : mean;
         const void *bytes = m->floats;
         if (type != GGML_TYPE_F32) {
             ggml_quantize_chunk(type, m->floats, m->bytes, 0, 1, (int64_t)step, NULL);
@@ -289,7 +293,9 @@ static int fill(void *ctx, const char *name, int n_dims, int64_t ne0, int64_t ne
 
 static int each_tensor(const struct model_params *p, model_tensor_fn *each, void *ctx)
 {
-    int rc = model_each_end_tensor(p, each, ctx);
+    int rc = p->rope_freqs ? each(ctx, "rope_freqs.weight", 1, p->rope_dims / 2, 1) : 0;
+    if (!rc)
+        rc = model_each_end_tensor(p, each, ctx);
     for (uint32_t i = 0; i < p->n_block && !rc; i++)
         rc = model_each_block_tensor(p, i, each, ctx);
     return rc;

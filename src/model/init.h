@@ -36,8 +36,9 @@ struct model_init {
     float eps;         /* 0: 1e-5 */
     float std;         /* 0: 0.02 */
     bool tied;
-    bool qkv_bias; /* llama only; qwen2 always has them */
-    bool rough;    /* norms and biases random too: for tests, where a tensor that is ignored must show */
+    bool qkv_bias;   /* llama only; qwen2 always has them */
+    bool rope_freqs; /* with rope_freqs.weight as llama3 has it: factors from 1 up to 8 */
+    bool rough;      /* norms and biases random too: for tests, where a tensor that is ignored must show */
     uint64_t seed;
     enum ggml_type type; /* of matrices: GGML_TYPE_F32 (0), F16 or BF16 */
     const char *name;    /* general.name; NULL: none */

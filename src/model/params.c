@@ -424,8 +424,8 @@ static int find_stranger(const struct reader *r, const struct model_params *p)
 static int check_tensors(const struct reader *r, struct model_params *p)
 {
     uint32_t first = 0;
-    while (!model_has_block(p, first))
-        first++; /* some block is there: the cut was checked */
+    while (first < p->n_block && !model_has_block(p, first))
+        first++; /* none at all in an edge half with bare ends */
     char name[GGML_MAX_NAME];
     snprintf(name, sizeof(name), "blk.%" PRIu32 ".attn_q.bias", first);
     p->qkv_bias = p->arch == MODEL_QWEN2 || gguf_file_tensor(r->f, name);
