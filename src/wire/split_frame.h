@@ -15,20 +15,20 @@
 #define SPLIT_MAX_PAYLOAD 65536u
 
 enum split_op {
-    SPLIT_HELLO = 1,     /* version, capabilities, which connection (interactive, bulk), cut, step, instance */
-    SPLIT_INSTALL = 2,   /* the cloud's half of a model, in pieces, resumable, checked by hash */
-    SPLIT_OPEN = 3,      /* a session: inference {n_ctx} or training {configuration}; admitted or refused */
-    SPLIT_FORWARD = 4,   /* rows of vectors; inference: pos0 implies truncation; training: rows of a micro-batch */
-    SPLIT_CANCEL = 5,    /* work of epochs before this one need not be done */
-    SPLIT_BACKWARD = 6,  /* gradients of a micro-batch's output rows; answered by those of its input rows */
-    SPLIT_STEP = 7,      /* asks the gradient norm, then applies the optimiser */
-    SPLIT_SAVE = 8,      /* checkpoint, or export as a model that can be served */
-    SPLIT_LOAD = 9,      /* go back to a checkpoint */
-    SPLIT_WINDOW = 10,   /* how many payload bytes the sender of this may still be sent on this connection */
-    SPLIT_GOAWAY = 11,   /* finish what runs, then connect again */
-    SPLIT_CLOSE = 12,    /* ends a session; its keys and values are wiped */
+    SPLIT_HELLO = 1,    /* version, capabilities, which connection (interactive, bulk), cut, step, instance */
+    SPLIT_INSTALL = 2,  /* the cloud's half of a model, in pieces, resumable, checked by hash */
+    SPLIT_OPEN = 3,     /* a session: inference {n_ctx} or training {configuration}; admitted or refused */
+    SPLIT_FORWARD = 4,  /* rows of vectors; inference: pos0 implies truncation; training: rows of a micro-batch */
+    SPLIT_CANCEL = 5,   /* work of epochs before this one need not be done */
+    SPLIT_BACKWARD = 6, /* gradients of a micro-batch's output rows; answered by those of its input rows */
+    SPLIT_STEP = 7,     /* asks the gradient norm, then applies the optimiser */
+    SPLIT_SAVE = 8,     /* checkpoint, or export as a model that can be served */
+    SPLIT_LOAD = 9,     /* go back to a checkpoint */
+    SPLIT_WINDOW = 10,  /* how many payload bytes the sender of this may still be sent on this connection */
+    SPLIT_GOAWAY = 11,  /* finish what runs, then connect again */
+    SPLIT_CLOSE = 12,   /* ends a session; its keys and values are wiped */
     SPLIT_PING = 13,
-    SPLIT_ERROR = 14,    /* typed, with one sentence; about a request (seq) or the connection (seq 0) */
+    SPLIT_ERROR = 14, /* typed, with one sentence; about a request (seq) or the connection (seq 0) */
     SPLIT_OP_END,
 };
 
