@@ -1,6 +1,13 @@
 /* From a list of messages to the prompt a chat model was trained on. The family (chatml, llama3, deepseek, mistral) is
  * recognised from the file's tokenizer.chat_template; a file without one is served as chatml when its vocabulary has
- * <|im_start|>, otherwise refused for chat with one clear error. */
+ * <|im_start|>, otherwise refused for chat with one clear error.
+ *
+ * The template itself is a program and is never run. What is taken from it, beside the family and its variant: a system
+ * prompt that it gives when the messages begin with none (Qwen2, SmolLM, DeepSeek Coder), whether it trims, where it folds
+ * a system prompt into a user's turn (Mistral), and whether an answer begins with <think>. Reasoning up to </think> is left
+ * out of answers before the last one where the template does so. Llama 3.1's fixed date stands where it asks for one.
+ * Tools are not rendered. Mistral's first format and DeepSeek Coder's mark turns with plain text, so there a user can
+ * write a marker; everywhere else markers are tokens that no content becomes. */
 #ifndef MERIDIAN_MODEL_CHAT_TEMPLATE_H
 #define MERIDIAN_MODEL_CHAT_TEMPLATE_H
 

@@ -15,14 +15,17 @@
 
 void encoder_emit(struct encoder *e, int32_t id)
 {
+    e->unknown = false;
     if (!e->rc)
         e->rc = buf_append(e->out, &id, sizeof(id));
 }
 
-/* What the vocabulary cannot say: its unknown token, or U+FFFD where that can be said. */
+/* What the vocabulary cannot say: its unknown token, or U+FFFD where that can be said; once a run. */
 static void emit_unknown(struct encoder *e)
 {
     const int32_t *id = e->t->byte_id;
+    if (e->unknown)
+        return;
     if (e->t->unk >= 0) {
         encoder_emit(e, e->t->unk);
     } else if (id[0xef] >= 0 && id[0xbf] >= 0 && id[0xbd] >= 0) {
@@ -30,18 +33,17 @@ static void emit_unknown(struct encoder *e)
         encoder_emit(e, id[0xbf]);
         encoder_emit(e, id[0xbd]);
     }
+    e->unknown = true;
 }
 
 void encoder_emit_bytes(struct encoder *e, const char *bytes, size_t len)
 {
-    bool unknown = false;
     for (size_t i = 0; i < len; i++) {
         int32_t id = e->t->byte_id[(uint8_t)bytes[i]];
         if (id >= 0)
             encoder_emit(e, id);
-        else if (!unknown)
+        else
             emit_unknown(e);
-        unknown = id < 0;
     }
 }
 
@@ -223,6 +225,11 @@ struct gguf_str tokenizer_entry(const struct tokenizer *t, int32_t id)
     if (id < 0 || (uint32_t)id >= t->n_vocab)
         return (struct gguf_str){NULL, 0};
     return (struct gguf_str){strtab_text(&t->strs, (uint32_t)id), t->strs.strs[id].len};
+}
+
+struct gguf_str tokenizer_chat_template(const struct tokenizer *t)
+{
+    return (struct gguf_str){(const char *)t->chat_template.data, t->chat_template.len};
 }
 
 void tokenizer_describe(const struct tokenizer *t, char *ret, size_t size)

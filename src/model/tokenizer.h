@@ -48,6 +48,8 @@ int32_t tokenizer_bos(const struct tokenizer *t);
 int32_t tokenizer_eos(const struct tokenizer *t);
 bool tokenizer_is_end(const struct tokenizer *t, int32_t id); /* eos, eot, eom: generation ends here */
 bool tokenizer_is_control(const struct tokenizer *t, int32_t id);
+/* The file's chat template (Jinja source), {NULL, 0} without one. */
+struct gguf_str tokenizer_chat_template(const struct tokenizer *t);
 /* One line for a person: "byte-level BPE, pre-tokenizer qwen2, 151936 tokens". NUL-terminated, cut if need be. */
 void tokenizer_describe(const struct tokenizer *t, char *ret, size_t size);
 /* The entry as the file writes it (▁ and byte-level characters and all), not NUL-terminated; {NULL, 0} out of range. */

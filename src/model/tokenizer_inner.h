@@ -59,6 +59,7 @@ struct tokenizer {
     float *scores;   /* n_vocab, SPM only */
     int32_t bos, eos, eot, eom, unk;
     bool add_bos, add_eos, ignore_merges;
+    struct buf chat_template;
     int32_t byte_id[256]; /* token of a single byte, or -1 */
 
     pcre2_code *steps[PRE_STEPS_MAX];
@@ -114,7 +115,8 @@ struct merger {
 struct encoder {
     const struct tokenizer *t;
     struct buf *out;
-    int rc; /* the first failure */
+    int rc;       /* the first failure */
+    bool unknown; /* the last thing emitted could not be said */
     struct merger merger;
     struct buf word;
     pcre2_match_data *match[PRE_STEPS_MAX];

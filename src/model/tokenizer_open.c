@@ -180,11 +180,26 @@ static void all_attrs(struct tokenizer *t, const struct gguf_file *f)
         phi3_attrs(t);
 }
 
+/* Files from before there were pre-tokenizer names: what that architecture's models use. */
+static struct gguf_str pre_of_arch(const struct gguf_file *f)
+{
+    static const char *const table[][2] = {{"gpt2", "gpt-2"}, {"gptneox", "gpt-2"}, {"phi2", "gpt-2"}, {"mpt", "mpt"},
+        {"olmo", "olmo"}, {"falcon", "falcon"}, {"starcoder", "starcoder"}, {"starcoder2", "starcoder"},
+        {"refact", "refact"}, {"command-r", "command-r"}, {"bloom", "bloom"}, {"qwen2", "qwen2"}, {"qwen3", "qwen2"},
+        {"qwen2moe", "qwen2"}};
+    struct gguf_str arch;
+    if (gguf_file_str(f, "general.architecture", &arch) == 0)
+        for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+            if (str_is(arch, table[i][0]))
+                return (struct gguf_str){table[i][1], strlen(table[i][1])};
+    return (struct gguf_str){"default", 7};
+}
+
 static int open_bpe(struct tokenizer *t, const struct gguf_file *f, struct error *err)
 {
-    struct gguf_str pre = {"default", 7};
+    struct gguf_str pre;
     if (gguf_file_str(f, KEY("pre"), &pre) || !pre.len)
-        pre = (struct gguf_str){"default", 7};
+        pre = pre_of_arch(f);
     const struct pre_rule *rule = pre_rule_find(pre.s, pre.len);
     if (!rule)
         return error_set(err, ENOTSUP, "%s: the pre-tokenizer '%.*s' is not known here", gguf_file_name(f),
@@ -231,7 +246,11 @@ static int open_all(struct tokenizer *t, const struct gguf_file *f, struct error
     all_attrs(t, f);
     if (spm)
         spm_init(t);
-    rc = special_init(t);
+    struct gguf_str chat;
+    if (gguf_file_str(f, "tokenizer.chat_template", &chat) == 0)
+        rc = buf_append(&t->chat_template, chat.s, chat.len);
+    if (!rc)
+        rc = special_init(t);
     return rc ? error_set(err, -rc, "no memory for the vocabulary") : 0;
 }
 
@@ -261,5 +280,6 @@ void tokenizer_free(struct tokenizer *t)
     free(t->pairs);
     free(t->specials);
     free(t->trie);
+    buf_done(&t->chat_template);
     free(t);
 }
