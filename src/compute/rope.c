@@ -41,6 +41,21 @@ static double magnitude(const struct model_params *p)
     return m;
 }
 
+void rope_steps(const struct model_params *p, const float *freq_factors, double *ret_steps, double *ret_magnitude)
+{
+    for (uint32_t i = 0; i < p->rope_dims / 2; i++)
+        ret_steps[i] = pair_step(p, freq_factors, i);
+    *ret_magnitude = magnitude(p);
+}
+
+void rope_at(const double *steps, double m, uint32_t half, uint32_t pos, float *cos_, float *sin_)
+{
+    for (uint32_t i = 0; i < half; i++) {
+        cos_[i] = (float)(m * cos(pos * steps[i]));
+        sin_[i] = (float)(m * sin(pos * steps[i]));
+    }
+}
+
 void rope_table(const struct model_params *p, const float *freq_factors, uint32_t n_pos, float *cos_, float *sin_)
 {
     uint32_t half = p->rope_dims / 2;

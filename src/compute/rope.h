@@ -13,4 +13,8 @@
 /* cos_, sin_: [n_pos][p->rope_dims / 2], magnitude included. freq_factors: [p->rope_dims / 2] or NULL. */
 void rope_table(const struct model_params *p, const float *freq_factors, uint32_t n_pos, float *cos_, float *sin_);
 
+/* The same by parts, for positions that come in any order: radians per position of each pair, then one position. */
+void rope_steps(const struct model_params *p, const float *freq_factors, double *ret_steps, double *ret_magnitude);
+void rope_at(const double *steps, double magnitude, uint32_t half, uint32_t pos, float *cos_, float *sin_);
+
 #endif
