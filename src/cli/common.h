@@ -2,6 +2,7 @@
 #ifndef MERIDIAN_CLI_COMMON_H
 #define MERIDIAN_CLI_COMMON_H
 
+#include "base/buf.h"
 #include "cli/verb.h"
 #include "model/gguf_file.h"
 #include "model/gguf_write.h"

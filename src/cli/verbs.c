@@ -1,6 +1,11 @@
 /* The verbs, in the order in which the help shows them. One line a verb; each lives in its own verb_*.c. */
 #include "cli/verbs.h"
 
+#include <stddef.h>
+
 const struct cli_verb *const cli_verbs[] = {
+    &verb_model_split,
+    &verb_model_merge,
+    &verb_tokenize,
     NULL,
 };
