@@ -37,8 +37,11 @@ void cli_progress_start(struct cli_progress *p, const struct cli_args *args, con
 {
     *p = (struct cli_progress){.hook = {on_progress, p}};
     bool terminal = isatty(STDERR_FILENO);
-    progress_start(&p->shown, cli_flag(args, "json") ? PROGRESS_JSON : terminal ? PROGRESS_AUTO : PROGRESS_NONE, what,
-        "bytes", 0);
+    progress_start(&p->shown,
+        cli_flag(args, "json") ? PROGRESS_JSON
+        : terminal             ? PROGRESS_AUTO
+                               : PROGRESS_NONE,
+        what, "bytes", 0);
 }
 
 void cli_progress_end(struct cli_progress *p)

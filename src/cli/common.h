@@ -9,7 +9,7 @@
 #include "model/params.h"
 #include "os/progress.h"
 
-#define CLI_OPTION_JSON {"json", NULL, NULL, "print the result and the progress as JSON, for machines"}
+#define CLI_OPTION_JSON    {"json", NULL, NULL, "print the result and the progress as JSON, for machines"}
 #define CLI_OPTION_THREADS {"threads", "N", NULL, "threads to compute with (default: the machine's cores)"}
 
 /* A model file opened and understood. */

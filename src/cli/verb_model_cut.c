@@ -25,7 +25,8 @@ static int run_split(const struct cli_args *args, struct error *err)
         cli_progress_end(&progress);
         model_cut_name(&cut, name);
         if (cli_flag(args, "json"))
-            printf("{\"cut\":\"%s\",\"blocks\":%u,\"head\":%u,\"tail\":%u}\n", name, m.params.n_block, cut.head, cut.tail);
+            printf(
+                "{\"cut\":\"%s\",\"blocks\":%u,\"head\":%u,\"tail\":%u}\n", name, m.params.n_block, cut.head, cut.tail);
         else
             printf("cut %s: campus holds blocks 0-%d and %u-%u in %s; the cloud's half, blocks %u-%u, is %s\n", name,
                 (int)cut.head - 1, m.params.n_block - cut.tail, m.params.n_block - 1, split.edge_path, cut.head,
@@ -73,9 +74,11 @@ const struct cli_verb verb_model_split = {
     .operands = "MODEL",
     .min_operands = 1,
     .max_operands = 1,
-    .about = "The campus half holds vocabulary, embedding, the first H and the last T blocks and the output matrix. The cloud\n"
-             "half holds only the blocks between. Both carry the same cut identity; halves of different cuts refuse each\n"
-             "other by name. `meridian model inspect MODEL` tells what each cut would need.",
+    .about =
+        "The campus half holds vocabulary, embedding, the first H and the last T blocks and the output matrix. The "
+        "cloud\n"
+        "half holds only the blocks between. Both carry the same cut identity; halves of different cuts refuse each\n"
+        "other by name. `meridian model inspect MODEL` tells what each cut would need.",
     .example = "meridian model split qwen2.5-7b-q4_k_m.gguf --head 2 --tail 1 --edge edge.gguf --cloud cloud.gguf",
     .options = split_options,
     .run = run_split,

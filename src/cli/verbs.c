@@ -6,6 +6,7 @@
 const struct cli_verb *const cli_verbs[] = {
     &verb_model_split,
     &verb_model_merge,
+    &verb_model_quantize,
     &verb_tokenize,
     NULL,
 };

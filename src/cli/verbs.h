@@ -5,6 +5,7 @@
 #include "cli/verb.h"
 
 extern const struct cli_verb verb_model_merge;
+extern const struct cli_verb verb_model_quantize;
 extern const struct cli_verb verb_model_split;
 extern const struct cli_verb verb_tokenize;
 
