@@ -69,7 +69,7 @@ int tokenizer_encode_as(const struct tokenizer *t, const char *text, size_t len,
 {
     if (len > INT32_MAX / 4) /* positions in a word are 32 bits, spaces grow threefold */
         return -ENOMEM;
-    struct encoder e = {.t = t, .out = ret};
+    struct encoder e = {.t = t, .word_fn = bpe_word, .out = ret};
     struct buf frags = {0};
     size_t before = ret->len;
     e.rc = special_split(t, text, len, flags, &frags);

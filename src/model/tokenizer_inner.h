@@ -114,6 +114,8 @@ struct merger {
 
 struct encoder {
     const struct tokenizer *t;
+    void (*word_fn)(struct encoder *e, const char *word, size_t len); /* what pre_split does with a word */
+    void *ctx;                                                        /* of word_fn */
     struct buf *out;
     int rc;       /* the first failure */
     bool unknown; /* the last thing emitted could not be said */
@@ -138,7 +140,7 @@ void merger_done(struct merger *m);
 
 int pre_encoder_init(struct encoder *e);
 void pre_encoder_done(struct encoder *e);
-/* Cuts text and calls bpe_word for each word. */
+/* Cuts text and calls e->word_fn for each word. */
 void pre_split(struct encoder *e, const char *text, size_t len);
 
 int bpe_init(struct tokenizer *t, const struct gguf_file *f, struct error *err); /* reads the merges */

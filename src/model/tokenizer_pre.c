@@ -76,7 +76,7 @@ static bool match_at(struct encoder *e, unsigned step, const char *s, size_t len
 static void split(struct encoder *e, unsigned step, const char *s, size_t len)
 {
     if (step == e->t->n_steps) {
-        bpe_word(e, s, len);
+        e->word_fn(e, s, len);
         return;
     }
     size_t done = 0, from = 0;
@@ -108,7 +108,7 @@ void pre_split(struct encoder *e, const char *text, size_t len)
         while (good + bad < len && !utf8_get(text + good + bad, len - good - bad, &c))
             bad++;
         if (bad && !e->rc)
-            bpe_word(e, text + good, bad);
+            e->word_fn(e, text + good, bad);
         text += good + bad;
         len -= good + bad;
     }
