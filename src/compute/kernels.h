@@ -42,6 +42,8 @@ struct kernels {
     void (*rms_norm)(float *dst, const float *x, const float *w, uint32_t n, float eps); /* dst may be x */
     void (*add)(float *dst, const float *a, const float *b, uint64_t n);                 /* dst may be a or b */
     void (*silu_mul)(float *dst, const float *gate, const float *up, uint64_t n);        /* silu(gate) * up */
+    /* Natural logarithm of the sum of e^x; *ret_most gets the largest x. */
+    double (*log_sum_exp)(const float *x, uint64_t n, float *ret_most);
     void (*to_f16)(uint16_t *dst, const float *x, uint32_t n);
     void (*attend)(const struct attend *a);
 };

@@ -26,4 +26,4 @@ typedef __m512 vf;
 #include "compute/kernels_body.h"
 
 extern const struct kernels kernels_avx512;
-const struct kernels kernels_avx512 = {"avx512", rms_norm, add, silu_mul, to_f16, attend};
+const struct kernels kernels_avx512 = {"avx512", rms_norm, add, silu_mul, log_sum_exp, to_f16, attend};

@@ -96,6 +96,41 @@ static void silu_mul(float *dst, const float *gate, const float *up, uint64_t n)
     }
 }
 
+/* Sixteen lanes for some thousand terms, then into a double: as exact as floats can say. */
+static double log_sum_exp(const float *x, uint64_t n, float *ret_most)
+{
+    float lanes[16], most = -INFINITY;
+    double sum = 0;
+    uint64_t whole = n & ~(uint64_t)15;
+    vf acc[NV];
+    for (int j = 0; j < NV; j++)
+        acc[j] = v_set1(-INFINITY);
+    for (uint64_t i = 0; i < whole; i += 16)
+        for (int j = 0; j < NV; j++)
+            acc[j] = v_max(v_load(x + i + j * VN), acc[j]);
+    for (int j = 0; j < NV; j++)
+        v_store(lanes + j * VN, acc[j]);
+    for (int i = 0; i < 16; i++)
+        most = lanes[i] > most ? lanes[i] : most;
+    for (uint64_t i = whole; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+    *ret_most = most;
+    if (!(most > -INFINITY && most < INFINITY))
+        return most;
+    for (uint64_t at = 0; at < whole; at += 4096) {
+        uint64_t end = whole - at < 4096 ? whole : at + 4096;
+        for (int j = 0; j < NV; j++)
+            acc[j] = v_set1(0);
+        for (uint64_t i = at; i < end; i += 16)
+            for (int j = 0; j < NV; j++)
+                acc[j] = v_add(acc[j], v_exp(v_sub(v_load(x + i + j * VN), v_set1(most))));
+        sum += sum16(acc);
+    }
+    for (uint64_t i = whole; i < n; i++)
+        sum += expf(x[i] - most);
+    return most + log(sum);
+}
+
 static void to_f16(uint16_t *dst, const float *x, uint32_t n)
 {
     uint32_t i = 0;

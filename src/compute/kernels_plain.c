@@ -51,4 +51,4 @@ static inline void v_to16(uint16_t *p, vf v)
 #include "compute/kernels_body.h"
 
 extern const struct kernels kernels_plain;
-const struct kernels kernels_plain = {"plain", rms_norm, add, silu_mul, to_f16, attend};
+const struct kernels kernels_plain = {"plain", rms_norm, add, silu_mul, log_sum_exp, to_f16, attend};

@@ -1,5 +1,7 @@
-/* From logits to a token. Gumbel-max with counter-based noise keyed (seed, position, token): the draw is a pure function
- * of the request, so it is the same again after a recovery, with speculation, in any batch. */
+/* From logits to a token. Gumbel-max with counter-based noise keyed (seed, choice, position, token): the draw is a pure
+ * function of the request, so it is the same again after a recovery, with speculation, in any batch.
+ * Order: bias and penalties; then greedy, or temperature, top-k, top-p (a share of what top-k leaves), min-p. The most
+ * likely token always stays. */
 #ifndef MERIDIAN_COMPUTE_SAMPLE_H
 #define MERIDIAN_COMPUTE_SAMPLE_H
 
