@@ -51,6 +51,16 @@ static void set_f32(struct maker *k, const char *key, float v)
     gguf_set_val_f32(k->g, name, v);
 }
 
+static struct ggml_tensor *same_in_first_block(struct maker *k, const char *name)
+{
+    char first[GGML_MAX_NAME];
+    const char *rest = strncmp(name, "blk.", 4) == 0 ? strchr(name + 4, '.') : NULL;
+    if (!rest)
+        return NULL;
+    snprintf(first, sizeof first, "blk.0%s", rest);
+    return ggml_get_tensor(k->ctx, first);
+}
+
 /* Uniform with the deviation that keeps activations about as they are. */
 static void tensor(struct maker *k, const char *name, int64_t ne0, int64_t ne1, float mean, float deviation)
 {
@@ -58,6 +68,14 @@ static void tensor(struct maker *k, const char *name, int64_t ne0, int64_t ne1, 
     enum ggml_type type = ne1 == 1 ? GGML_TYPE_F32 : k->m->type;
     if (ne0 % ggml_blck_size(type))
         type = GGML_TYPE_F16;
+    struct ggml_tensor *first = k->m->alike ? same_in_first_block(k, name) : NULL;
+    if (first) {
+        struct ggml_tensor *t = ggml_new_tensor_2d(k->ctx, first->type, ne0, ne1);
+        ggml_set_name(t, name);
+        memcpy(t->data, first->data, ggml_nbytes(t));
+        gguf_add_tensor(k->g, t);
+        return;
+    }
     float *f = malloc((size_t)n * sizeof *f);
     k->key++;
     for (int64_t i = 0; i < n; i++)

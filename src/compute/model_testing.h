@@ -19,6 +19,7 @@ struct model_testing {
     const char *rope_scaling; /* NULL, "linear", "yarn" */
     float rope_factor;
     uint64_t seed;
+    bool alike; /* all blocks hold the first one's numbers: large models are made quickly */
 };
 
 struct model_testing model_testing_default(void); /* llama, F32, 3 blocks, 64 wide */

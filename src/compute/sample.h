@@ -13,7 +13,7 @@ struct sample_params {
     float min_p;       /* [0,1); 0: off */
     int32_t top_k;     /* 0: off */
     uint64_t seed;
-    uint32_t choice;   /* which of n choices of one request */
+    uint32_t choice;                           /* which of n choices of one request */
     float presence_penalty, frequency_penalty; /* [-2,2]; over generated tokens */
     uint32_t n_bias;
     const struct sample_bias {
