@@ -165,33 +165,6 @@ static int cut_identity(const struct gguf_file *f, const struct model_params *p,
 
 /* --- splitting ----------------------------------------------------------------------------------------------------- */
 
-static void hex(const uint8_t *bytes, size_t n, char *ret)
-{
-    for (size_t i = 0; i < n; i++)
-        snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
-}
-
-void model_cut_write(struct gguf_write *w, const struct model_cut *cut)
-{
-    static const char *const keys[] = {"part", "id", "head", "tail", "step", "run", "tensors"};
-    char text[65];
-    if (cut->part == MODEL_WHOLE) {
-        for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
-            snprintf(text, sizeof(text), "meridian.cut.%s", keys[i]);
-            gguf_write_drop(w, text);
-        }
-        return;
-    }
-    gguf_write_str(w, "meridian.cut.part", cut->part == MODEL_EDGE ? "edge" : "cloud");
-    hex(cut->id, sizeof(cut->id), text);
-    gguf_write_str(w, "meridian.cut.id", text);
-    gguf_write_u32(w, "meridian.cut.head", cut->head);
-    gguf_write_u32(w, "meridian.cut.tail", cut->tail);
-    gguf_write_u64(w, "meridian.cut.step", cut->step);
-    hex(cut->run, sizeof(cut->run), text);
-    gguf_write_str(w, "meridian.cut.run", text);
-}
-
 static int write_order(struct gguf_write *w, const struct gguf_file *f, struct error *err)
 {
     size_t n = gguf_file_n_tensors(f);

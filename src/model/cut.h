@@ -42,6 +42,9 @@ int model_merge(const struct gguf_file *edge, const struct gguf_file *cloud, con
 /* Sets meridian.cut.part, id, head, tail, step and run; drops them all (and .tensors) for a whole model. */
 void model_cut_write(struct gguf_write *w, const struct model_cut *cut);
 
+/* The cut that a file says it belongs to; part MODEL_WHOLE for a file that says nothing. */
+int model_cut_read(struct model_cut *ret, const struct gguf_file *f, struct error *err);
+
 /* True when both paths name the same existing file. */
 bool model_same_file(const char *a, const char *b);
 

@@ -5,6 +5,8 @@
  * Defaults and their order are llama.cpp's (head_count_kv, key_length, rope.*), so files from any hub mean the same. */
 #include "model/params.h"
 
+#include "model/cut.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -290,56 +292,6 @@ static int read_rope(const struct reader *r, struct model_params *p)
     return rc ? rc : read_yarn(r, p);
 }
 
-/* --- the cut --------------------------------------------------------------------------------------------------- */
-
-static int read_hex(const struct reader *r, const char *key, uint8_t *to, size_t n)
-{
-    struct gguf_str s;
-    if (gguf_file_str(r->f, key, &s) || s.len != 2 * n)
-        return unusable(r, key, "is missing or no identity");
-    for (size_t i = 0; i < 2 * n; i++) {
-        const char *digits = "0123456789abcdef", *at = s.s[i] ? strchr(digits, s.s[i]) : NULL;
-        if (!at)
-            return unusable(r, key, "is no identity");
-        to[i / 2] = (uint8_t)(to[i / 2] << 4 | (at - digits));
-    }
-    return 0;
-}
-
-static int read_cut_number(const struct reader *r, const char *key, uint64_t most, uint64_t *ret)
-{
-    return gguf_file_u64(r->f, key, ret) || *ret > most ? unusable(r, key, "is missing or out of range") : 0;
-}
-
-static int read_cut(const struct reader *r, struct model_params *p)
-{
-    struct gguf_str part;
-    int rc = gguf_file_str(r->f, "meridian.cut.part", &part);
-    if (rc == -ENOENT)
-        return 0;
-    if (!rc && part.len == 4 && !memcmp(part.s, "edge", 4))
-        p->cut.part = MODEL_EDGE;
-    else if (!rc && part.len == 5 && !memcmp(part.s, "cloud", 5))
-        p->cut.part = MODEL_CLOUD;
-    else
-        return unusable(r, "meridian.cut.part", "is neither edge nor cloud");
-    uint64_t head = 0, tail = 0;
-    rc = read_hex(r, "meridian.cut.id", p->cut.id, sizeof(p->cut.id));
-    if (!rc)
-        rc = read_hex(r, "meridian.cut.run", p->cut.run, sizeof(p->cut.run));
-    if (!rc)
-        rc = read_cut_number(r, "meridian.cut.head", p->n_block, &head);
-    if (!rc)
-        rc = read_cut_number(r, "meridian.cut.tail", p->n_block, &tail);
-    if (!rc)
-        rc = read_cut_number(r, "meridian.cut.step", UINT64_MAX, &p->cut.step);
-    if (!rc && head + tail >= p->n_block)
-        rc = error_set(r->err, EINVAL, "%s: its cut leaves no block in the middle; the file is corrupt", r->file);
-    p->cut.head = (uint32_t)head;
-    p->cut.tail = (uint32_t)tail;
-    return rc;
-}
-
 /* --- tensors --------------------------------------------------------------------------------------------------- */
 
 struct expect {
@@ -457,7 +409,9 @@ int model_params_read(struct model_params *ret, const struct gguf_file *f, struc
     if (!rc)
         rc = read_rope(&r, &p);
     if (!rc)
-        rc = read_cut(&r, &p);
+        rc = model_cut_read(&p.cut, f, err);
+    if (!rc && p.cut.part != MODEL_WHOLE && p.cut.head + p.cut.tail >= p.n_block)
+        rc = error_set(err, EINVAL, "%s: its cut leaves no block in the middle; the file is corrupt", r.file);
     if (!rc)
         rc = check_tensors(&r, &p);
     if (!rc)

@@ -32,12 +32,12 @@ __attribute__((unused)) static int test_folder_remove(void **state)
     return rmdir(test_folder);
 }
 
-/* A path in the folder; the last sixteen stay valid. */
+/* A path in the folder; the last 64 stay valid. */
 __attribute__((unused)) static const char *test_path(const char *name)
 {
-    static char paths[16][512];
+    static char paths[64][512];
     static int at;
-    at = (at + 1) % 16;
+    at = (at + 1) % 64;
     snprintf(paths[at], sizeof(paths[at]), "%s/%s", test_folder, name);
     return paths[at];
 }
