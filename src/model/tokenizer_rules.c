@@ -72,8 +72,8 @@
 
 #define YOUTU_CJK                                                                                                      \
     "[\\x{ac00}-\\x{d7a3}\\x{3131}-\\x{318e}]+|"                                                                       \
-    "[!\\x{2026}\\x{201c}\\x{201d}\\x{2018}\\x{2019}\\x{2014}:;,\\x{3001}-\\x{303f}\\x{fe30}-\\x{fe4f}]+|"             \
-    "[\\x{3105}-\\x{312f}]+|" CJK_KANA
+    "[\\x{ff01}\\x{2026}\\x{201c}\\x{201d}\\x{2018}\\x{2019}\\x{2014}\\x{ff1a}\\x{ff1b}\\x{ff0c}"                      \
+    "\\x{3001}-\\x{303f}\\x{fe30}-\\x{fe4f}]+|[\\x{3105}-\\x{312f}]+|" CJK_KANA
 
 enum {
     PRE_DEFAULT,
@@ -99,6 +99,7 @@ enum {
     PRE_TEKKEN,
     PRE_GPT4O,
     PRE_CHAMELEON,
+    PRE_YOUTU,
     N_PRE,
 };
 
@@ -130,6 +131,7 @@ static const struct pre_rule rules[N_PRE] = {
     [PRE_CHAMELEON] = {{"<sentinel:[0-9]+>", "IMGIMG[A-I]{1,4}Z", "[\\t\\n]|    |  ", "\\p{N}",
                            "[\\p{P}!-/:-@\\[-`{-~]", GPT2},
         .add_bos = true},
+    [PRE_YOUTU] = {{YOUTU_CJK, YOUTU}, .ignore_merges = true},
 };
 
 static const struct {
@@ -213,6 +215,7 @@ static const struct {
     {"talkie", PRE_GPT4O},
     {"minimax-m2", PRE_GPT4O},
     {"chameleon", PRE_CHAMELEON},
+    {"youtu", PRE_YOUTU},
 };
 
 const struct pre_rule *pre_rule_find(const char *name, size_t len)

@@ -216,7 +216,7 @@ static void every_pre_tokenizer_keeps_the_text(void **state)
 {
     static const char *const pres[] = {"default", "gpt-2", "starcoder", "llama-bpe", "qwen2", "qwen35", "ufakzeka",
         "minicpm5", "laguna", "seed-coder", "bailingmoe", "exaone-moe", "jais-2", "deepseek-llm", "deepseek-coder",
-        "deepseek-v3", "falcon", "bloom", "viking", "tekken", "gpt-4o", "chameleon", "smaug-bpe", NULL};
+        "deepseek-v3", "falcon", "bloom", "viking", "tekken", "gpt-4o", "chameleon", "smaug-bpe", "youtu", NULL};
     for (const char *const *pre = pres; *pre; pre++) {
         struct vocab_file v = {0};
         struct error err = {""};
