@@ -200,13 +200,16 @@ void pool_forward(struct pool *p, struct pool_session *s, struct pool_item *i)
     i->next = NULL;
     i->n_done = 0;
     i->running = i->stale = false;
+    if (i->epoch < s->least_epoch || i->epoch < s->newest_epoch) {
+        p->events.done(p->user, s, i, POOL_DROPPED);
+        return;
+    }
+    s->newest_epoch = i->epoch;
     drop_stale(p, s, i->epoch, i->pos0);
     *s->last = i;
     s->last = &i->next;
     s->n_items++;
     p->n_waiting++;
-    if (i->epoch < s->least_epoch)
-        drop_stale(p, s, s->least_epoch, 0);
 }
 
 void pool_cancel(struct pool *p, struct pool_session *s, uint32_t epoch)

@@ -3,7 +3,8 @@
  *
  * Everything that waits, of all sessions, goes into one run: decode steps first, all of them, then as much prefill as
  * leaves the decode steps quick. Within a session items keep their order. An item of a stale epoch is dropped before
- * it is computed: by pool_cancel, or by an item of a later epoch that begins at or before it.
+ * it is computed: by pool_cancel, or by an item of a later epoch that begins at or before it. Epochs never fall: an item
+ * that comes late, of an earlier epoch than one before it, is dropped too.
  *
  * Threads: pool_take and pool_give touch queues (the owner's lock is held), pool_run computes (it is not held) and is
  * the only user of the half together with pool_take, so both are called by one thread. The others are called under
@@ -33,7 +34,8 @@ enum pool_result {
 struct pool_item {
     struct pool_item *next; /* in the session's queue; the caller's own afterwards */
     uint64_t tag;           /* the caller's */
-    void *route;            /* the caller's */
+    uint64_t route, cost;   /* the caller's, and the next */
+    uint32_t codec;
     uint32_t epoch, pos0, n;
     bool urgent;
     float *x; /* [n][d]: given as input, returned as answer */
@@ -49,7 +51,7 @@ struct pool_session {
     /* the pool's */
     struct pool_session *next;
     int32_t seq;
-    uint32_t least_epoch;
+    uint32_t least_epoch, newest_epoch;
     enum { POOL_OPENING, POOL_OPEN, POOL_CLOSING } state;
     struct pool_item *first, **last;
     uint32_t n_items;
