@@ -7,6 +7,7 @@
 struct model_half {
     struct half_infer half;
     struct infer *infer;
+    struct gguf_file *own; /* closed with the half */
 };
 
 static struct infer *inner(const struct half_infer *h)
@@ -45,6 +46,7 @@ static void model_free(struct half_infer *h)
     if (!h)
         return;
     infer_free(inner(h));
+    gguf_file_close(((struct model_half *)h)->own);
     free(h);
 }
 
@@ -56,6 +58,11 @@ static const struct half_infer_ops model_ops = {
     .run = model_run,
     .free = model_free,
 };
+
+void half_infer_own(struct half_infer *h, struct gguf_file *f)
+{
+    ((struct model_half *)h)->own = f;
+}
 
 int half_infer_create(struct half_infer **ret, const struct gguf_file *f, const struct model_params *p,
     struct span span, const struct infer_config *cfg, struct error *err)

@@ -9,6 +9,7 @@ struct model_half {
     struct train *train;
     /* to begin again */
     const struct gguf_file *file;
+    struct gguf_file *own; /* closed with the half */
     struct model_params params;
     struct train_part part;
     struct train_config cfg;
@@ -83,6 +84,7 @@ static void model_free(struct half_train *h)
     if (!h)
         return;
     train_free(inner(h));
+    gguf_file_close(((struct model_half *)h)->own);
     free(h);
 }
 
@@ -99,6 +101,11 @@ static const struct half_train_ops model_ops = {
     .export = model_export,
     .free = model_free,
 };
+
+void half_train_own(struct half_train *h, struct gguf_file *f)
+{
+    ((struct model_half *)h)->own = f;
+}
 
 int half_train_create(struct half_train **ret, const struct gguf_file *f, const struct model_params *p,
     struct span span, const struct train_config *cfg, uint32_t n_slots, struct error *err)

@@ -30,6 +30,7 @@ static struct client *client_add(struct service *s, const struct split_hello *h)
     if (!c)
         return NULL;
     memcpy(c->instance, h->instance, 16);
+    c->number = ++s->last_client;
     c->next = s->clients;
     s->clients = c;
     s->n_clients++;
@@ -108,7 +109,7 @@ static bool cut_right(struct service *s, struct conn *c, const struct split_hell
     return false;
 }
 
-static void hello_reply(struct service *s, struct conn *c, const struct split_header *h, bool installed, bool resumed)
+static void hello_reply(struct service *s, struct conn *c, const struct split_header *h, bool installed)
 {
     uint8_t payload[128];
     const struct split_hello *e = &c->client->hello;
@@ -118,7 +119,7 @@ static void hello_reply(struct service *s, struct conn *c, const struct split_he
         .version = SPLIT_VERSION,
         .codecs = s->cfg.codecs,
         .installed = installed,
-        .resumed = resumed,
+        .client = c->client->number,
         .max_sessions = s->cfg.max_sessions,
         .window = s->cfg.window,
         .max_install = s->cfg.max_install,
@@ -164,8 +165,7 @@ void service_hello(struct service *s, struct conn *c, const struct split_header 
     if (!cut_right(s, c, &e, installed))
         return;
     struct client *k = client_find(s, &e);
-    bool known = k && same_purpose(&k->hello, &e);
-    if (k && !known) {
+    if (k && !same_purpose(&k->hello, &e)) {
         service_client_free(s, k);
         k = NULL;
     }
@@ -187,5 +187,5 @@ void service_hello(struct service *s, struct conn *c, const struct split_header 
     k->conns[e.which] = c;
     c->client = k;
     c->which = e.which;
-    hello_reply(s, c, h, installed, known && (k->sessions || s->training.client == k));
+    hello_reply(s, c, h, installed);
 }

@@ -83,6 +83,7 @@ struct session {
 /* A process on campus. */
 struct client {
     struct client *next;
+    uint64_t number; /* never reused */
     uint8_t instance[16];
     struct split_hello hello; /* the latest */
     struct conn *conns[2];
@@ -145,7 +146,7 @@ struct service {
     char revoked[256];
     struct conn *conns;
     uint32_t n_conns;
-    uint64_t last_conn;
+    uint64_t last_conn, last_client;
     struct client *clients;
     uint32_t n_clients;
     struct serving serving;

@@ -228,7 +228,7 @@ void train_rows_abandon(struct service *s, struct conn *c)
 static bool session_right(struct service *s, struct conn *c, const struct split_header *h)
 {
     struct training *t = &s->training;
-    if (t->client == c->client && t->session == h->session && t->state == HALF_READY)
+    if (t->client == c->client && t->session == h->session && t->state != HALF_NONE)
         return true;
     conn_refuse(s, c, h, SPLIT_ERR_NO_SESSION, "training session %u is not open here", h->session);
     return false;

@@ -96,7 +96,6 @@ size_t split_hello_reply_encode(uint8_t *to, const struct split_hello_reply *p)
     bytes_put_u32(to, p->version);
     bytes_put_u32(to + 4, p->codecs);
     to[8] = p->installed;
-    to[9] = p->resumed;
     bytes_put_u32(to + 12, p->max_sessions);
     memcpy(to + 16, p->instance, 16);
     bytes_put_u64(to + 32, p->part);
@@ -106,6 +105,7 @@ size_t split_hello_reply_encode(uint8_t *to, const struct split_hello_reply *p)
     bytes_put_u32(to + 60, p->n_steps);
     for (uint32_t i = 0; i < p->n_steps; i++)
         bytes_put_u64(to + 64 + 8 * i, p->steps[i]);
+    bytes_put_u64(to + 96, p->client);
     return HELLO_REPLY;
 }
 
@@ -121,16 +121,16 @@ int split_hello_reply_decode(struct split_hello_reply *ret, const uint8_t *p, si
         .version = SPLIT_VERSION,
         .codecs = bytes_get_u32(p + 4),
         .installed = p[8],
-        .resumed = p[9],
         .max_sessions = bytes_get_u32(p + 12),
         .part = bytes_get_u64(p + 32),
         .window = bytes_get_u64(p + 40),
         .max_install = bytes_get_u64(p + 48),
         .max_rows = bytes_get_u32(p + 56),
         .n_steps = bytes_get_u32(p + 60),
+        .client = bytes_get_u64(p + 96),
     };
-    if (!codecs_right(r.codecs) || p[8] > 1 || p[9] > 1 || p[10] || p[11] || r.n_steps > SPLIT_MAX_STEPS ||
-        !zero(p + 64 + 8 * r.n_steps, 8 * (SPLIT_MAX_STEPS - r.n_steps)) || !zero(p + 96, 16))
+    if (!codecs_right(r.codecs) || p[8] > 1 || !zero(p + 9, 3) || r.n_steps > SPLIT_MAX_STEPS ||
+        !zero(p + 64 + 8 * r.n_steps, 8 * (SPLIT_MAX_STEPS - r.n_steps)) || !zero(p + 104, 8))
         return -EPROTO;
     memcpy(r.instance, p + 16, 16);
     for (uint32_t i = 0; i < r.n_steps; i++)

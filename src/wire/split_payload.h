@@ -64,8 +64,8 @@ struct split_hello {
 };
 struct split_hello_reply {
     uint32_t version, codecs;
-    bool installed; /* false: INSTALL, from `part` on */
-    bool resumed;   /* sessions of this instance are still known */
+    bool installed;  /* false: INSTALL, from `part` on */
+    uint64_t client; /* the worker's record of this edge: when it or `instance` changed, all sessions are gone */
     uint32_t max_sessions;
     uint8_t instance[16]; /* of the worker's process */
     uint64_t part;        /* bytes of this half that are there already */

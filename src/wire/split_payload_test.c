@@ -128,7 +128,7 @@ static void test_hello_reply(void **state)
     struct split_hello_reply r = {.version = 1,
                                  .codecs = 3,
                                  .installed = true,
-                                 .resumed = true,
+
                                  .max_sessions = 64,
                                  .instance = {9},
                                  .part = 5,
@@ -136,7 +136,8 @@ static void test_hello_reply(void **state)
                                  .max_install = 1ull << 40,
                                  .max_rows = 4096,
                                  .n_steps = 2,
-                                 .steps = {20, 10}},
+                                 .steps = {20, 10},
+                                 .client = 3},
                              got;
     assert_int_equal(split_hello_reply_encode(bytes, &r), 112);
     assert_int_equal(split_hello_reply_decode(&got, bytes, 112), 0);
