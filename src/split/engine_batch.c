@@ -253,6 +253,8 @@ static void run_head(struct engine *e, struct batch *b, bool urgent)
 
 static void head_add(struct engine *e, struct batch *b, struct seq *s, uint32_t n)
 {
+    if (!n)
+        return;
     uint32_t again = s->sent < s->replay_to ? s->replay_to - s->sent : 0;
     atomic_fetch_add(&e->replayed_tokens, again < n ? again : n);
     batch_add(b, s, s->head_seq, s->sent, n, false);
@@ -269,6 +271,20 @@ static uint32_t guess(struct engine *e, struct seq *s)
     return n;
 }
 
+/* Guesses sent behind guesses: the next trip leaves before the last one is back. */
+static uint32_t guess_on(struct engine *e, struct seq *s)
+{
+    if (s->speculate.tried == s->sent)
+        return 0;
+    s->speculate.tried = s->sent;
+    uint32_t end = s->n_prompt + s->r.max_tokens - 1, room = end > s->sent ? end - s->sent : 0;
+    uint32_t most = room < e->most_drafts ? room : e->most_drafts;
+    uint32_t depth = most ? speculate_ahead(&e->cost, &s->speculate, s->sent - s->returned) : 0;
+    uint32_t n = speculate_draft(s->tokens, s->sent, depth < most ? depth : most, s->tokens + s->sent);
+    atomic_fetch_add(&e->drafts, n);
+    return n;
+}
+
 bool engine_run_decode(struct engine *e, int64_t now_ns)
 {
     struct batch *b = &e->decode;
@@ -277,10 +293,12 @@ bool engine_run_decode(struct engine *e, int64_t now_ns)
         return any;
     for (uint32_t i = 0; i < e->n_slots; i++) {
         struct seq *s = e->slots[i];
-        if (!in_decode(s))
-            continue;
-        head_add(e, b, s, 1 + guess(e, s));
-        s->speculate.sent_ns = now_ns;
+        if (in_decode(s)) {
+            head_add(e, b, s, 1 + guess(e, s));
+            s->speculate.sent_ns = now_ns;
+        } else if (s->state == SEQ_RUNNING && s->sent >= s->known) {
+            head_add(e, b, s, guess_on(e, s));
+        }
     }
     if (!b->n)
         return any;

@@ -2,9 +2,11 @@
 
 #include <string.h>
 
-#define LONGEST_GRAM  4u
-#define SHORTEST_GRAM 2u
-#define LOOK_BACK     4096u /* positions searched, so that a draft costs microseconds whatever the context */
+#define LONGEST_GRAM   4u
+#define SHORTEST_GRAM  2u
+#define LIKELY         0.5
+#define MOST_UNDER_WAY 40u
+#define LOOK_BACK      4096u /* positions searched, so that a draft costs microseconds whatever the context */
 
 void speculate_seq_init(struct speculate_seq *s)
 {
@@ -27,8 +29,8 @@ uint32_t speculate_depth(const struct speculate_cost *c, const struct speculate_
     double cloud_s = c->trip_s > c->rtt_s ? c->trip_s - c->rtt_s : 0;
     double work_s = c->head_s + c->tail_s + cloud_s, tokens = 1, power = 1, best = 0;
     uint32_t depth = 0;
-    if (c->rtt_s <= 0 || c->trip_s <= 0)
-        return 0;
+    if (c->trip_s <= 0 || c->rtt_s < work_s / 4)
+        return 0; /* little to win, and wrong guesses would cost others their turn */
     for (uint32_t k = 0; k <= SPECULATE_MOST; k++) {
         double rate = tokens / (c->rtt_s + (k + 1) * work_s);
         if (rate > best) {
@@ -39,6 +41,16 @@ uint32_t speculate_depth(const struct speculate_cost *c, const struct speculate_
         tokens += power;
     }
     return depth;
+}
+
+uint32_t speculate_ahead(const struct speculate_cost *c, const struct speculate_seq *s, uint32_t under_way)
+{
+    uint32_t depth = speculate_depth(c, s);
+    double all_right = 1, work_s = c->head_s + c->tail_s + (c->trip_s > c->rtt_s ? c->trip_s - c->rtt_s : 0);
+    for (uint32_t i = 0; i < under_way; i++)
+        all_right *= s->right;
+    bool worth = all_right >= LIKELY && under_way + depth <= MOST_UNDER_WAY && under_way * work_s < c->rtt_s;
+    return worth ? depth : 0;
 }
 
 uint32_t speculate_draft(const int32_t *tokens, uint32_t n, uint32_t most, int32_t *ret)

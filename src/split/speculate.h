@@ -22,6 +22,7 @@ struct speculate_cost {
 /* One request's luck. */
 struct speculate_seq {
     double right;    /* smoothed share of drafts that were accepted */
+    uint32_t tried;  /* position at which guessing on was tried last */
     int64_t sent_ns; /* when its last single row left; 0: not measured */
 };
 
@@ -33,6 +34,10 @@ void speculate_measure(double *value, double seconds);
 
 /* How many drafts make the most tokens per second, 0 … SPECULATE_MOST. */
 uint32_t speculate_depth(const struct speculate_cost *c, const struct speculate_seq *s);
+
+/* How many more guesses to send behind `under_way` that have not come back: 0 unless the round trip is long against the
+ * work under way and all of that is likely right (else what follows is computed for nothing). */
+uint32_t speculate_ahead(const struct speculate_cost *c, const struct speculate_seq *s, uint32_t under_way);
 
 /* Writes up to `most` guesses of what follows tokens[0..n) to ret (may be tokens + n); returns how many: all or none. */
 uint32_t speculate_draft(const int32_t *tokens, uint32_t n, uint32_t most, int32_t *ret);
