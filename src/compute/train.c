@@ -82,6 +82,8 @@ static void take_config(struct train *x, const struct train_config *cfg)
     x->nqkv = x->nq + 2 * x->nkv;
     x->lora_scale = cfg->lora_rank ? cfg->lora_alpha / (float)cfg->lora_rank : 0;
     x->k = train_kernels_pick();
+    /* The system gives more than it has, and takes it back by killing: what cannot fit is refused by count. */
+    x->most_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static int make_rope(struct train *x, struct error *err)
@@ -101,16 +103,14 @@ static int make_rope(struct train *x, struct error *err)
     return 0;
 }
 
-/* Memory is taken lazily by the system, so what cannot fit is refused by count. */
 static int check_memory(const struct train *x, struct error *err)
 {
-    uint64_t have = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    if (!x->failed && x->bytes <= have)
+    if (!x->failed)
         return 0;
     return error_set(err, ENOMEM,
         "training %s this way needs %.1f GB of memory and the machine has %.1f GB: use smaller or fewer micro-batches, "
         "recomputation, or LoRA",
-        gguf_file_name(x->f), (double)x->bytes / 1e9, (double)have / 1e9);
+        gguf_file_name(x->f), (double)x->bytes / 1e9, (double)x->most_bytes / 1e9);
 }
 
 static int set_up(struct train *x, struct error *err)

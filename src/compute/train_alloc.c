@@ -27,6 +27,7 @@ void *train_alloc(struct train *x, uint64_t n, uint64_t size)
         return NULL;
     }
     x->bytes += bytes;
+    x->failed |= x->bytes > x->most_bytes;
     void *raw = x->failed ? NULL : calloc(1, bytes + 64);
     if (!raw || !keep_owned(x, raw)) {
         free(raw);
@@ -106,7 +107,7 @@ static uint64_t weights_scratch(const struct train *x)
     uint64_t n = 0;
     bool any = false;
     for (uint32_t i = 0; i < x->n_parts; i++)
-        for (uint32_t j = 0; j < x->parts[i].n_blocks; j++)
+        for (uint32_t j = 0; j < x->parts[i].n_blocks && x->parts[i].blocks; j++)
             for (uint32_t k = 0; k < N_MATS; k++) {
                 const struct mat *m = &x->parts[i].blocks[j].m[k];
                 any |= !m->w && !train_mapped(m->t);

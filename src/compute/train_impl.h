@@ -133,7 +133,8 @@ struct train {
     float *w, *g, *m, *v; /* the arenas */
     struct scratch s;
     uint64_t bytes; /* allocated so far */
-    void **owned;   /* what train_free frees */
+    uint64_t most_bytes;
+    void **owned; /* what train_free frees */
     uint32_t n_owned, cap_owned;
     bool failed; /* an allocation failed */
 };
