@@ -233,7 +233,7 @@ const struct cli_verb *cli_verb_near(const char *const *argv, int argc)
     size_t least = 4;
     for (size_t i = 0; cli_verbs[i]; i++) {
         size_t d = distance(typed, cli_verbs[i]->name);
-        if (d < least)
+        if (d < least && cli_verbs[i]->section)
             least = d, best = cli_verbs[i];
     }
     return best;

@@ -38,6 +38,8 @@ void cli_help_all(void)
     const char *section = "";
     for (size_t i = 0; cli_verbs[i]; i++) {
         const struct cli_verb *v = cli_verbs[i];
+        if (!v->section)
+            continue;
         if (strcmp(section, v->section))
             printf("\n%s\n", section = v->section);
         printf("  %-18s %s\n", v->name, v->summary);
@@ -68,6 +70,8 @@ void cli_help_man(void)
            ".Sh SYNOPSIS\n.Nm\n.Ar verb\n.Op Ar option ...\n.Op Ar operand ...\n.Sh VERBS\n");
     for (size_t i = 0; cli_verbs[i]; i++) {
         const struct cli_verb *v = cli_verbs[i];
+        if (!v->section)
+            continue;
         printf(".Ss meridian %s %s\n", v->name, v->operands);
         man_text(v->summary);
         printf(".Pp\n");

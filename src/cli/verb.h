@@ -19,7 +19,7 @@ struct cli_option {
 struct cli_args;
 
 struct cli_verb {
-    const char *section;              /* heading in `meridian --help`, e.g. "Campus" */
+    const char *section;              /* heading in `meridian --help`, e.g. "Campus"; NULL: not shown anywhere */
     const char *name;                 /* one or two words: "cloud run" */
     const char *summary;              /* one line, no full stop */
     const char *operands;             /* as shown: "KIT", "[TEXT...]"; "" none */

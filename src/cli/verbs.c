@@ -8,5 +8,11 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_model_merge,
     &verb_model_quantize,
     &verb_tokenize,
+    &verb_edge_join,
+    &verb_edge_renew,
+    &verb_cloud_invite,
+    &verb_cloud_list,
+    &verb_cloud_revoke,
+    &verb_cloud_issuer,
     NULL,
 };

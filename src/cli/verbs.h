@@ -4,6 +4,12 @@
 
 #include "cli/verb.h"
 
+extern const struct cli_verb verb_cloud_invite;
+extern const struct cli_verb verb_cloud_issuer;
+extern const struct cli_verb verb_cloud_list;
+extern const struct cli_verb verb_cloud_revoke;
+extern const struct cli_verb verb_edge_join;
+extern const struct cli_verb verb_edge_renew;
 extern const struct cli_verb verb_model_merge;
 extern const struct cli_verb verb_model_quantize;
 extern const struct cli_verb verb_model_split;

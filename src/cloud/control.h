@@ -18,6 +18,7 @@ enum control_kind {
     CONTROL_CHANGED = 5,    /* enrol: somebody joined or renewed, look again */
     CONTROL_STOP = 6,       /* supervisor: end cleanly, soon */
     CONTROL_USE = 7,        /* worker: struct control_use */
+    CONTROL_REVOKED = 8,    /* supervisor to worker: say so to your peers; you will be ended in a moment */
     CONTROL_KIND_END,
 };
 

@@ -70,12 +70,12 @@ static int recv_line(struct exchange *x, size_t *ret_line, struct error *err)
     return error_set(err, EPROTO, "%s: its answer is too long", x->address);
 }
 
-int enrol_client_ask(struct enrol_reply *ret, SSL_CTX *tls, const char *address, const char *name,
-    const struct enrol_request *q, int64_t timeout_ns, struct error *err)
+static int ask_once(struct enrol_reply *ret, SSL_CTX *tls, const char *address, const char *name,
+    const struct enrol_request *q, int64_t until_ns, struct error *err)
 {
-    struct exchange x = {.address = address, .until_ns = clock_now_ns() + timeout_ns};
+    struct exchange x = {.address = address, .until_ns = until_ns};
     size_t line = 0;
-    int rc = link_tls_connect(&x.link, tls, address, name, timeout_ns, err);
+    int rc = link_tls_connect(&x.link, tls, address, name, until_ns - clock_now_ns(), err);
     if (rc)
         return rc;
     rc = enrol_request_encode(&x.out, q) ? error_set(err, ENOMEM, "out of memory") : 0;
@@ -92,5 +92,16 @@ int enrol_client_ask(struct enrol_reply *ret, SSL_CTX *tls, const char *address,
     buf_done(&x.out);
     buf_done(&x.in);
     x.link->ops->free(x.link);
+    return rc;
+}
+
+/* A cloud whose enrol process is just being started again says so: that is worth a few more tries. */
+int enrol_client_ask(struct enrol_reply *ret, SSL_CTX *tls, const char *address, const char *name,
+    const struct enrol_request *q, int64_t timeout_ns, struct error *err)
+{
+    int64_t until_ns = clock_now_ns() + timeout_ns;
+    int rc;
+    while ((rc = ask_once(ret, tls, address, name, q, until_ns, err)) == -EBUSY && clock_now_ns() + NS_PER_S < until_ns)
+        poll(NULL, 0, 500);
     return rc;
 }
