@@ -91,14 +91,30 @@ static void alloc_slot(struct train *x, const struct part *part, struct slot *s)
         alloc_save(x, &s->save[i]);
 }
 
+/* The first slot tells what all will take, before they are taken. */
+static void alloc_part(struct train *x, struct part *part)
+{
+    part->slots = train_alloc(x, part->n_slots, sizeof *part->slots);
+    if (!part->slots)
+        return;
+    uint64_t before = x->bytes, more;
+    alloc_slot(x, part, &part->slots[0]);
+    if (__builtin_mul_overflow(x->bytes - before, (uint64_t)part->n_slots - 1, &more) || more > INT64_MAX / 2 ||
+        x->bytes > INT64_MAX / 2)
+        more = INT64_MAX / 2;
+    if (more > x->most_bytes || x->bytes > x->most_bytes - more) {
+        x->failed = true;
+        x->bytes += more;
+        return;
+    }
+    for (uint32_t j = 1; j < part->n_slots; j++)
+        alloc_slot(x, part, &part->slots[j]);
+}
+
 void train_alloc_slots(struct train *x)
 {
-    for (uint32_t i = 0; i < x->n_parts; i++) {
-        struct part *part = &x->parts[i];
-        part->slots = train_alloc(x, part->n_slots, sizeof *part->slots);
-        for (uint32_t j = 0; j < part->n_slots && part->slots; j++)
-            alloc_slot(x, part, &part->slots[j]);
-    }
+    for (uint32_t i = 0; i < x->n_parts; i++)
+        alloc_part(x, &x->parts[i]);
 }
 
 /* Floats of the largest block, if any block has a frozen matrix that must be dequantised. */

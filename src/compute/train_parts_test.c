@@ -251,8 +251,8 @@ static void wrong_use_is_refused(void **state)
     assert_true(train_create(&x, r.f, &r.p, overlap, 2, &cfg, &err) < 0);
     struct train_part beyond = {.span = {0, 3, true, false}};
     assert_true(train_create(&x, r.f, &r.p, &beyond, 1, &cfg, &err) < 0);
-    cfg.max_rows = 1u << 20;
-    struct train_part huge = {.span = {0, 2, true, true}, .n_slots = 4000};
+    cfg.max_rows = 4096;
+    struct train_part huge = {.span = {0, 2, true, true}, .n_slots = 1u << 16};
     assert_int_equal(train_create(&x, r.f, &r.p, &huge, 1, &cfg, &err), -ENOMEM);
     assert_null(x);
     rig_close(&r);
