@@ -4,9 +4,11 @@
 #include <stddef.h>
 
 const struct cli_verb *const cli_verbs[] = {
+    &verb_model_init,
     &verb_model_split,
     &verb_model_merge,
     &verb_model_quantize,
+    &verb_model_grow,
     &verb_tokenize,
     &verb_edge_join,
     &verb_edge_renew,

@@ -10,6 +10,8 @@ extern const struct cli_verb verb_cloud_list;
 extern const struct cli_verb verb_cloud_revoke;
 extern const struct cli_verb verb_edge_join;
 extern const struct cli_verb verb_edge_renew;
+extern const struct cli_verb verb_model_grow;
+extern const struct cli_verb verb_model_init;
 extern const struct cli_verb verb_model_merge;
 extern const struct cli_verb verb_model_quantize;
 extern const struct cli_verb verb_model_split;
