@@ -77,16 +77,25 @@ static int take_str(struct cursor *c, const char *what, struct gguf_str *ret)
     return 0;
 }
 
-/* A name: copied, NUL-terminated, without a NUL inside (two names could look like one). */
+/* No zero byte (two names could look like one), no control characters (names are shown to people). */
+static bool printable(struct gguf_str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if ((uint8_t)s.s[i] < 0x20 || s.s[i] == 0x7f)
+            return false;
+    return true;
+}
+
+/* A name, copied. */
 static int take_name(struct cursor *c, const char *what, size_t most, char **ret)
 {
     struct gguf_str s;
     int rc = take_str(c, what, &s);
     if (rc)
         return rc;
-    if (s.len < 1 || s.len > most || memchr(s.s, 0, s.len))
-        return error_set(
-            c->err, EINVAL, "%s: %s is empty, too long or has a zero byte in it; the file is corrupt", c->name, what);
+    if (s.len < 1 || s.len > most || !printable(s))
+        return error_set(c->err, EINVAL,
+            "%s: %s is empty, too long or has control characters in it; the file is corrupt", c->name, what);
     char *copy = malloc(s.len + 1);
     if (!copy)
         return error_set(c->err, ENOMEM, "%s: out of memory", c->name);
