@@ -4,11 +4,15 @@
 
 #include "cli/verb.h"
 
+extern const struct cli_verb verb_chat;
 extern const struct cli_verb verb_cloud_invite;
 extern const struct cli_verb verb_cloud_issuer;
 extern const struct cli_verb verb_cloud_list;
 extern const struct cli_verb verb_cloud_revoke;
 extern const struct cli_verb verb_edge_join;
+extern const struct cli_verb verb_edge_key_add;
+extern const struct cli_verb verb_edge_key_list;
+extern const struct cli_verb verb_edge_key_remove;
 extern const struct cli_verb verb_edge_renew;
 extern const struct cli_verb verb_model_grow;
 extern const struct cli_verb verb_model_init;

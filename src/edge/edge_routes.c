@@ -4,6 +4,7 @@
 #include "edge/edge_routes.h"
 
 #include "base/clock.h"
+#include "edge/json_put.h"
 #include "edge/openai_json.h"
 #include "edge/page.h"
 

@@ -12,10 +12,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. -ENOMEM. */
-int json_put_str(struct buf *b, const void *bytes, size_t len);
-int json_put_cstr(struct buf *b, const char *s);
-
 /* What is the same in every chunk of one answer. */
 struct openai_frame {
     enum openai_kind kind;
