@@ -16,6 +16,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_edge_key_list,
     &verb_edge_key_remove,
     &verb_chat,
+    &verb_train,
     &verb_cloud_invite,
     &verb_cloud_list,
     &verb_cloud_revoke,

@@ -20,5 +20,6 @@ extern const struct cli_verb verb_model_merge;
 extern const struct cli_verb verb_model_quantize;
 extern const struct cli_verb verb_model_split;
 extern const struct cli_verb verb_tokenize;
+extern const struct cli_verb verb_train;
 
 #endif

@@ -171,6 +171,7 @@ uint32_t train_n_params(const struct train *x)
 struct train_param train_param_at(struct train *x, uint32_t i)
 {
     const struct param *p = &x->params[i];
+    train_fold_shared(x);
     return (struct train_param){p->name, x->w + p->off, x->g + p->off, p->n_out, p->n_in};
 }
 

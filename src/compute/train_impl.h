@@ -125,6 +125,8 @@ struct train {
     uint32_t n_parts;
     struct part parts[TRAIN_MAX_PARTS];
     struct mat embed, output; /* tied: the same w and g */
+    float *shared_g; /* tied: what the embedding adds, until the step. Head and tail take turns as answers come back:
+                        only sums kept apart depend neither on how many micro-batches are in flight nor on the cut */
     struct vec out_norm;
     float *rope_cos, *rope_sin; /* [max_rows][rope_dims / 2] */
     struct param *params;
@@ -138,6 +140,10 @@ struct train {
     uint32_t n_owned, cap_owned;
     bool failed; /* an allocation failed */
 };
+
+/* --- train_optim.c ------------------------------------------------------------------------------------------------ */
+
+void train_fold_shared(struct train *x); /* the head's share of a tied matrix's gradient to the tail's */
 
 /* --- train_alloc.c: memory that train_free frees ----------------------------------------------------------------- */
 

@@ -235,6 +235,10 @@ int train_model_bind(struct train *x, struct error *err)
     params_start(x);
     if (x->embed.t && !x->output.t && x->out_norm.n) /* tied, both ends here */
         x->output = x->embed;
+    if (x->output.g && x->output.g == x->embed.g) {
+        x->shared_g = train_alloc(x, (uint64_t)x->p.n_vocab * x->p.d, sizeof(float));
+        x->embed.g = x->shared_g;
+    }
     return 0;
 }
 

@@ -6,9 +6,19 @@
 #include <math.h>
 #include <string.h>
 
-double train_grad_sumsq(const struct train *x)
+void train_fold_shared(struct train *x)
+{
+    uint64_t n = x->shared_g ? (uint64_t)x->p.n_vocab * x->p.d : 0;
+    if (!n)
+        return;
+    x->k->add(x->output.g, x->shared_g, n);
+    memset(x->shared_g, 0, sizeof(float) * n);
+}
+
+double train_grad_sumsq(struct train *x)
 {
     double sum = 0;
+    train_fold_shared(x);
     for (uint32_t i = 0; i < x->n_params; i++) {
         const struct param *p = &x->params[i];
         sum += x->k->sumsq(x->g + p->off, (uint64_t)p->n_out * p->n_in);
@@ -20,6 +30,8 @@ void train_grad_zero(struct train *x)
 {
     if (x->g)
         memset(x->g, 0, sizeof(float) * x->n_weights);
+    if (x->shared_g)
+        memset(x->shared_g, 0, sizeof(float) * x->p.n_vocab * x->p.d);
 }
 
 static void step_param(struct train *x, const struct param *p, struct kernel_adamw k, struct team t)
@@ -39,6 +51,7 @@ void train_step(struct train *x, const struct train_adamw *o)
         .inv_sqrt_bias2 = (float)(1 / sqrt(bias2)),
         .eps = o->eps,
         .decay = 1 - o->lr * o->weight_decay};
+    train_fold_shared(x);
 #pragma omp parallel num_threads(x->cfg.n_threads)
     {
         struct team t = {(uint32_t)omp_get_thread_num(), (uint32_t)omp_get_num_threads()};

@@ -1,7 +1,10 @@
 /* A training half over a model file. */
 #include "split/half_model.h"
 
+#include "split/lora_result.h"
+
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct model_half {
@@ -76,7 +79,12 @@ static int model_reset(struct half_train *h, struct error *err)
 
 static int model_export(const struct half_train *h, const char *path, const struct model_cut *cut, struct error *err)
 {
-    return train_export(inner(h), path, cut, true, err);
+    const struct model_half *m = (const struct model_half *)h;
+    char adapter[4096];
+    if (!m->cfg.lora_rank)
+        return train_export(m->train, path, cut, true, err);
+    snprintf(adapter, sizeof(adapter), "%s.adapter", path);
+    return lora_result_write(m->train, m->file, adapter, path, cut, false, err);
 }
 
 static void model_free(struct half_train *h)

@@ -38,13 +38,14 @@ struct trainer_config {
     uint64_t save_every;                   /* steps; 0: only at the end */
     int64_t down_timeout_ns;               /* how long to wait for a lost cloud; 0: one hour */
 
-    const char *dir;         /* checkpoints and results; made if not there */
-    uint8_t run[16];         /* this run's id */
-    const char *fingerprint; /* what must be the same when resumed, for people; "" nothing */
-    bool resume;             /* from the newest step in dir */
-    bool export_best;        /* at every evaluation that is the best so far, and not only at the end */
-    bool keep_types;         /* exported weights go back to the types the file had, instead of F32 */
-    bool lora;               /* what is exported are adapters */
+    const char *dir;              /* checkpoints and results; made if not there */
+    uint8_t run[16];              /* this run's id */
+    const char *fingerprint;      /* what must be the same when resumed, for people; "" nothing */
+    bool resume;                  /* from the newest step in dir */
+    bool export_best;             /* at every evaluation that is the best so far, and not only at the end */
+    bool keep_types;              /* exported weights go back to the types the file had, instead of F32 */
+    bool lora;                    /* adapters were trained: they are exported, and folded into `base` */
+    const struct gguf_file *base; /* with lora: the campus's file. NULL: adapters are not folded */
 
     /* After every step and evaluation, and about once a second while waiting; on the caller's thread. False: take a
      * checkpoint and stop. */

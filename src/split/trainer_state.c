@@ -5,6 +5,7 @@
 #include "split/trainer_inner.h"
 
 #include "os/file.h"
+#include "split/lora_result.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -328,14 +329,24 @@ int trainer_restore(struct trainer *t, bool any, struct error *err)
 
 /* --- results ----------------------------------------------------------------------------------------------------- */
 
+/* DIR/edge.gguf, edge-best.gguf, model.gguf, … and with adapters edge-adapter.gguf beside. */
+static int export_campus(struct trainer *t, bool best, const struct model_cut *cut, struct error *err)
+{
+    char model[4096], adapter[4096];
+    const char *what = t->middle ? "edge" : "model", *which = best ? "-best" : "";
+    snprintf(model, sizeof(model), "%s/%s%s.gguf", t->cfg.dir, what, which);
+    snprintf(adapter, sizeof(adapter), "%s/%s-adapter%s.gguf", t->cfg.dir, what, which);
+    if (!t->cfg.lora)
+        return train_export(t->edge, model, cut, t->cfg.keep_types, err);
+    if (!t->cfg.base)
+        return train_export_lora(t->edge, adapter, cut, err);
+    return lora_result_write(t->edge, t->cfg.base, adapter, model, cut, t->cfg.keep_types, err);
+}
+
 int trainer_export(struct trainer *t, bool best, struct error *err)
 {
-    char path[4096];
     struct model_cut cut = cut_at(t, t->st.step);
-    const char *what = t->cfg.lora ? "adapter" : t->p->cut.part == MODEL_WHOLE && !t->middle ? "model" : "edge";
-    snprintf(path, sizeof(path), "%s/%s%s.gguf", t->cfg.dir, what, best ? "-best" : "");
-    int rc = t->cfg.lora ? train_export_lora(t->edge, path, &cut, err)
-                         : train_export(t->edge, path, &cut, t->cfg.keep_types, err);
+    int rc = export_campus(t, best, &cut, err);
     if (rc || !t->middle)
         return rc;
     rc = t->middle->ops->save(t->middle, t->st.step, &cut, true);
