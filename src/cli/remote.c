@@ -37,14 +37,15 @@ static int codec_by_name(const char *name, enum split_codec *ret, struct error *
     return error_set(err, 0, "--codec must be f32, f16 or int8, not \"%s\"", name), CLI_USAGE;
 }
 
-int cli_remote_init(struct cli_remote *ret, const struct cli_args *args, const struct cli_model *edge, struct error *err)
+int cli_remote_init(
+    struct cli_remote *ret, const struct cli_args *args, const struct cli_model *edge, struct error *err)
 {
     const char *dir, *keylog = cli_str(args, "unsafe-keylog");
     ret->keylog_fd = -1;
     int rc = cli_need(args, "identity", &dir, err);
     if (!rc && edge->params.cut.part != MODEL_EDGE)
-        rc = error_set(err, EINVAL, "%s is not a campus half; make one with meridian model split",
-            gguf_file_name(edge->file));
+        rc = error_set(
+            err, EINVAL, "%s is not a campus half; make one with meridian model split", gguf_file_name(edge->file));
     rc = rc ? rc : codec_by_name(cli_str(args, "codec"), &ret->config.codec, err);
     if (!rc && keylog)
         rc = tls_keylog_open(&ret->keylog_fd, keylog, err);

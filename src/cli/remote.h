@@ -24,7 +24,8 @@ struct cli_remote {
 };
 
 /* From the options above; `edge` is the campus half. -EINVAL for a whole model. *ret must be zeroed and must not move. */
-int cli_remote_init(struct cli_remote *ret, const struct cli_args *args, const struct cli_model *edge, struct error *err);
+int cli_remote_init(
+    struct cli_remote *ret, const struct cli_args *args, const struct cli_model *edge, struct error *err);
 void cli_remote_done(struct cli_remote *r); /* after what used the config has been freed; twice is allowed */
 
 #endif

@@ -103,11 +103,20 @@ static int64_t link_not_after(void *user)
 
 static int start_server(struct appliance *a, const struct cli_args *args, struct error *err)
 {
-    struct edge_config cfg = {.engine = a->engine, .tokenizer = a->tokenizer, .family = a->family, .model = a->name,
-        .fingerprint = a->fingerprint, .keys_file = cli_str(args, "keys"), .cors_origin = cli_str(args, "cors"),
-        .tls = cli_flag(args, "tls") || cli_str(args, "cert"), .cert_file = cli_str(args, "cert"),
-        .key_file = cli_str(args, "key"), .tls_dir = cli_str(args, "tls-dir"), .link_not_after = link_not_after,
-        .link_user = a, .stop_grace_ms = 3000};
+    struct edge_config cfg = {.engine = a->engine,
+        .tokenizer = a->tokenizer,
+        .family = a->family,
+        .model = a->name,
+        .fingerprint = a->fingerprint,
+        .keys_file = cli_str(args, "keys"),
+        .cors_origin = cli_str(args, "cors"),
+        .tls = cli_flag(args, "tls") || cli_str(args, "cert"),
+        .cert_file = cli_str(args, "cert"),
+        .key_file = cli_str(args, "key"),
+        .tls_dir = cli_str(args, "tls-dir"),
+        .link_not_after = link_not_after,
+        .link_user = a,
+        .stop_grace_ms = 3000};
     uint64_t body = 0;
     int rc = split_listen(a, cli_str(args, "listen"), err);
     rc = rc ? rc : cli_size(args, "body-limit", 1024, 1u << 30, &body, err);
@@ -166,7 +175,8 @@ static const struct cli_option options[] = {
     CLI_OPTION_IDENTITY,
     CLI_OPTION_CLOUD_HALF,
     CLI_OPTION_CODEC,
-    {"listen", "ADDR:PORT,...", "localhost:8080", "where the API and the chat page are; beyond this machine needs keys"},
+    {"listen", "ADDR:PORT,...", "localhost:8080",
+        "where the API and the chat page are; beyond this machine needs keys"},
     {"model-id", "NAME", NULL, "what clients call the model (default: its own name)"},
     {"keys", "FILE", NULL, "API keys, made by `edge key add`"},
     {"tls", NULL, NULL, "HTTPS, with a certificate made at the first start and kept in --tls-dir"},
@@ -191,8 +201,9 @@ const struct cli_verb verb_edge_run = {
     .name = "edge run",
     .summary = "serve a model on campus whose middle runs in the cloud",
     .operands = "",
-    .about = "The OpenAI-compatible API, a chat page, /metrics and /health. Prompts and answers are read and written here;\n"
-             "only vectors cross to the cloud. If the cloud is away, answers wait and go on where they were.",
+    .about =
+        "The OpenAI-compatible API, a chat page, /metrics and /health. Prompts and answers are read and written here;\n"
+        "only vectors cross to the cloud. If the cloud is away, answers wait and go on where they were.",
     .example = "meridian edge run --edge edge.gguf --cloud-half cloud.gguf --identity /srv/meridian-edge\n"
                "meridian edge run --edge whole.gguf --listen localhost:8080",
     .options = options,

@@ -2,9 +2,13 @@
 #include "cli/common.h"
 #include "cli/verbs.h"
 #include "model/cut.h"
+#include "model/lora_file.h"
+#include "model/quantize.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static int run_split(const struct cli_args *args, struct error *err)
 {
@@ -36,24 +40,90 @@ static int run_split(const struct cli_args *args, struct error *err)
     return rc;
 }
 
-static int run_merge(const struct cli_args *args, struct error *err)
+static int merge_halves(const struct cli_args *args, const struct gguf_file *edge, const char *out, struct error *err)
 {
-    struct gguf_file *edge = NULL, *cloud = NULL;
-    const char *out;
+    struct gguf_file *cloud;
     struct cli_progress progress;
-    int rc = cli_need(args, "out", &out, err);
-    rc = rc ? rc : gguf_file_open(&edge, cli_operand(args, 0), err);
-    rc = rc ? rc : gguf_file_open(&cloud, cli_operand(args, 1), err);
-    if (!rc) {
-        cli_progress_start(&progress, args, "merging");
-        rc = model_merge(edge, cloud, out, &progress.hook, err);
-    }
+    if (cli_n_operands(args) != 2)
+        return error_set(err, 0, "a campus half is merged with its cloud half: EDGE CLOUD"), CLI_USAGE;
+    int rc = gguf_file_open(&cloud, cli_operand(args, 1), err);
+    if (rc)
+        return rc;
+    cli_progress_start(&progress, args, "merging");
+    rc = model_merge(edge, cloud, out, &progress.hook, err);
     if (!rc) {
         cli_progress_end(&progress);
         printf(cli_flag(args, "json") ? "{\"out\":\"%s\"}\n" : "%s is the whole model again\n", out);
     }
-    gguf_file_close(edge);
     gguf_file_close(cloud);
+    return rc;
+}
+
+static void say_folded(const struct cli_args *args, const char *out, const struct lora_folded *f)
+{
+    double lost = f->change_sumsq > 0 ? sqrt(f->loss.error_sumsq / f->change_sumsq) : 0;
+    if (cli_flag(args, "json"))
+        printf("{\"out\":\"%s\",\"folded\":%zu,\"elsewhere\":%zu,\"rounding\":%.6f}\n", out, f->n_folded,
+            f->n_elsewhere, lost);
+    else
+        printf("%s: %zu matrices changed, %zu belong to the other half; rounding is %.4f of the change%s\n", out,
+            f->n_folded, f->n_elsewhere, lost, lost > 0.5 ? ": it drowns the adapter, fold into f16 with --type" : "");
+}
+
+static int fold_adapters(const struct cli_args *args, const struct gguf_file *base, const char *out, struct error *err)
+{
+    enum { MOST = 16 };
+    struct gguf_file *files[MOST] = {0};
+    struct lora_file adapters[MOST] = {0};
+    const struct lora_file *all[MOST];
+    struct lora_fold fold = {.type = GGML_TYPE_COUNT};
+    struct lora_folded folded;
+    struct cli_progress progress;
+    size_t n = cli_n_operands(args) - 1;
+    if (n > MOST)
+        return error_set(err, 0, "at most %d adapters at once", MOST), CLI_USAGE;
+    int rc = cli_str(args, "type") ? model_type_by_name(cli_str(args, "type"), &fold.type, err) : 0;
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = gguf_file_open(&files[i], cli_operand(args, i + 1), err);
+        rc = rc ? rc : lora_file_read(&adapters[i], files[i], err);
+        all[i] = &adapters[i];
+    }
+    if (!rc) {
+        cli_progress_start(&progress, args, "folding");
+        rc = model_merge_lora(base, all, n, &fold, out, &folded, &progress.hook, err);
+    }
+    if (!rc) {
+        cli_progress_end(&progress);
+        say_folded(args, out, &folded);
+    }
+    for (size_t i = 0; i < n; i++) {
+        lora_file_done(&adapters[i]);
+        gguf_file_close(files[i]);
+    }
+    return rc;
+}
+
+static bool is_adapter(const char *path)
+{
+    struct gguf_file *f;
+    struct gguf_str type = {0};
+    if (gguf_file_open(&f, path, NULL))
+        return false;
+    bool yes = !gguf_file_str(f, "general.type", &type) && type.len == 7 && !memcmp(type.s, "adapter", 7);
+    gguf_file_close(f);
+    return yes;
+}
+
+static int run_merge(const struct cli_args *args, struct error *err)
+{
+    struct gguf_file *first;
+    const char *out;
+    int rc = cli_need(args, "out", &out, err);
+    rc = rc ? rc : gguf_file_open(&first, cli_operand(args, 0), err);
+    if (rc)
+        return rc;
+    rc = is_adapter(cli_operand(args, 1)) ? fold_adapters(args, first, out, err) : merge_halves(args, first, out, err);
+    gguf_file_close(first);
     return rc;
 }
 
@@ -85,7 +155,8 @@ const struct cli_verb verb_model_split = {
 };
 
 static const struct cli_option merge_options[] = {
-    {"out", "FILE", NULL, "where to write the whole model"},
+    {"out", "FILE", NULL, "where to write the result"},
+    {"type", "TYPE", NULL, "with adapters: the type of changed matrices (default: the type each has)"},
     CLI_OPTION_JSON,
     {NULL},
 };
@@ -93,12 +164,15 @@ static const struct cli_option merge_options[] = {
 const struct cli_verb verb_model_merge = {
     .section = "Models",
     .name = "model merge",
-    .summary = "put two halves of one cut together again",
-    .operands = "EDGE CLOUD",
+    .summary = "put two halves together again, or fold LoRA adapters in",
+    .operands = "EDGE CLOUD | BASE ADAPTER...",
     .min_operands = 2,
-    .max_operands = 2,
-    .about = "For whoever owns both halves. Halves of different cuts or training steps are refused by name.",
-    .example = "meridian model merge edge.gguf cloud.gguf --out whole.gguf",
+    .max_operands = -1,
+    .about =
+        "For whoever owns both halves; halves of different cuts or training steps are refused by name. With adapters\n"
+        "(GGUF LoRA files) their changes are added to the base's weights; a half takes those that belong to it.",
+    .example = "meridian model merge edge.gguf cloud.gguf --out whole.gguf\n"
+               "meridian model merge base.gguf adapter.gguf --out tuned.gguf",
     .options = merge_options,
     .run = run_merge,
 };

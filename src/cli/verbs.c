@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 const struct cli_verb *const cli_verbs[] = {
+    &verb_model_inspect,
     &verb_model_init,
     &verb_model_split,
     &verb_model_merge,

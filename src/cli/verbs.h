@@ -16,6 +16,7 @@ extern const struct cli_verb verb_edge_key_remove;
 extern const struct cli_verb verb_edge_renew;
 extern const struct cli_verb verb_model_grow;
 extern const struct cli_verb verb_model_init;
+extern const struct cli_verb verb_model_inspect;
 extern const struct cli_verb verb_model_merge;
 extern const struct cli_verb verb_model_quantize;
 extern const struct cli_verb verb_model_split;
