@@ -298,7 +298,7 @@ static const struct reason reasons[] = {
     {SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED, EKEYREVOKED,
         "the peer says that our certificate has been revoked; ask for a new invitation and join again"},
     {SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED, EKEYEXPIRED,
-        "the peer says that our certificate has expired; renew it, or ask for a new invitation and join again"},
+        "the peer says that our certificate has expired; ask for a new invitation and join again"},
     {SSL_R_TLSV1_ALERT_UNKNOWN_CA, EKEYREJECTED, "the peer does not trust the root of our certificate"},
     {SSL_R_SSLV3_ALERT_BAD_CERTIFICATE, EKEYREJECTED, "the peer refused our certificate: it is not for this name"},
     {SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE, EKEYREJECTED, "the peer refused our certificate: wrong purpose"},

@@ -1,5 +1,9 @@
 /* Three stages, walked by whoever calls recv or send: connecting (each of the host's addresses in turn), handshake, open.
- * A failure is remembered: every later call returns it again. */
+ * A failure is remembered: every later call returns it again.
+ *
+ * A server that refuses a peer lingers before it says so to its caller: what the peer has already sent would turn our
+ * close into a reset, which destroys the alert on its way, and the peer would never learn why. So we end our
+ * direction, and read into the void until the peer has closed, or for a second. */
 #include "split/link_tls.h"
 
 #include "base/clock.h"
@@ -19,7 +23,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum stage { CONNECTING, HANDSHAKE, OPEN, ENDED, BROKEN };
+#define LINGER_NS NS_PER_S
+
+enum stage { CONNECTING, HANDSHAKE, LINGER, OPEN, ENDED, BROKEN };
 
 struct link_tls {
     struct link link;
@@ -150,7 +156,24 @@ static int drive_handshake(struct link_tls *t)
         return rc;
     if (rc == 0)
         rc = error_set(&t->why, ECONNRESET, "the peer ended during the handshake");
-    return broken(t, rc);
+    if (t->name[0] || rc == -ECONNRESET || shutdown(t->fd, SHUT_WR))
+        return broken(t, rc);
+    t->stage = LINGER;
+    t->broken = rc;
+    t->wants = POLLIN;
+    t->deadline_ns = clock_now_ns() + LINGER_NS;
+    return 0;
+}
+
+static int drive_linger(struct link_tls *t)
+{
+    char nothing[4096];
+    ssize_t n = 1;
+    for (int i = 0; i < 16 && n > 0; i++) /* bounded: who floods us is cut off */
+        n = recv(t->fd, nothing, sizeof(nothing), MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR) && clock_now_ns() < t->deadline_ns)
+        return -EAGAIN;
+    return broken(t, t->broken);
 }
 
 static int drive(struct link_tls *t)
@@ -160,6 +183,8 @@ static int drive(struct link_tls *t)
         rc = drive_connect(t);
     if (!rc && t->stage == HANDSHAKE)
         rc = drive_handshake(t);
+    if (t->stage == LINGER)
+        return drive_linger(t);
     if (rc == -EAGAIN && clock_now_ns() >= t->deadline_ns) {
         error_set(&t->why, ETIMEDOUT, "%s: no answer in time", t->address[0] ? t->address : t->peer);
         return broken(t, -ETIMEDOUT);
@@ -261,6 +286,9 @@ static void tls_free(struct link *l)
     if (t->ssl && (t->stage == OPEN || t->stage == ENDED)) {
         (void)SSL_shutdown(t->ssl); /* sends close_notify if there is room; nobody waits for theirs */
         ERR_clear_error();
+        char unread[4096]; /* would turn our close into a reset, and our last words might be lost */
+        for (int i = 0; i < 64 && recv(t->fd, unread, sizeof(unread), MSG_DONTWAIT) > 0; i++)
+            ;
     }
     SSL_free(t->ssl);
     SSL_CTX_free(t->ctx);
