@@ -18,9 +18,12 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_edge_key_remove,
     &verb_chat,
     &verb_train,
+    &verb_cloud_run,
     &verb_cloud_invite,
     &verb_cloud_list,
     &verb_cloud_revoke,
     &verb_cloud_issuer,
+    &verb_cloud_enrol_process,
+    &verb_cloud_worker_process,
     NULL,
 };

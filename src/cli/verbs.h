@@ -5,10 +5,13 @@
 #include "cli/verb.h"
 
 extern const struct cli_verb verb_chat;
+extern const struct cli_verb verb_cloud_enrol_process;
 extern const struct cli_verb verb_cloud_invite;
 extern const struct cli_verb verb_cloud_issuer;
 extern const struct cli_verb verb_cloud_list;
 extern const struct cli_verb verb_cloud_revoke;
+extern const struct cli_verb verb_cloud_run;
+extern const struct cli_verb verb_cloud_worker_process;
 extern const struct cli_verb verb_edge_join;
 extern const struct cli_verb verb_edge_key_add;
 extern const struct cli_verb verb_edge_key_list;
