@@ -4,7 +4,8 @@
  *
  *   openai_server DIR [--slow] [--tls] [--open]
  *
- * DIR keeps the model and the keys. --slow: a larger one, for answers that a person can stop. --open: no keys. */
+ * DIR keeps the model and the keys. --slow: a larger model whose answers never end by themselves, for tests that stop
+ * them. --open: no keys. */
 #include "base/log.h"
 #include "edge/edge_server.h"
 #include "edge/keys.h"
@@ -44,7 +45,7 @@ static int make_model(const char *path, bool slow, struct error *err)
     return access(path, F_OK) ? model_init(&m, path, NULL, err) : 0;
 }
 
-static int open_parts(struct parts *p, const char *path, struct error *err)
+static int open_parts(struct parts *p, const char *path, bool endless, struct error *err)
 {
     struct engine_config cfg = {.n_threads = 2, .max_running = 16, .max_waiting = 16};
     int rc = gguf_file_open(&p->file, path, err);
@@ -55,7 +56,7 @@ static int open_parts(struct parts *p, const char *path, struct error *err)
     if (!rc)
         rc = chat_family_of(&p->family, p->file, p->tokenizer, err);
     if (!rc)
-        rc = engine_create(&p->engine, p->file, &p->params, p->tokenizer, NULL, &cfg, err);
+        rc = engine_create(&p->engine, p->file, &p->params, endless ? NULL : p->tokenizer, NULL, &cfg, err);
     return rc;
 }
 
@@ -111,7 +112,7 @@ int main(int argc, char **argv)
     struct error err = {""};
     int rc = make_model(path, slow, &err);
     if (!rc)
-        rc = open_parts(&p, path, &err);
+        rc = open_parts(&p, path, slow, &err);
     if (!rc)
         rc = serve(&p, dir, tls, open, &err);
     if (rc)
