@@ -1,5 +1,6 @@
-/* Opens the bytes as a GGUF file, walks everything in it and reads the model's parameters. */
+/* Opens the bytes as a GGUF file, walks everything in it, reads the model's parameters or the adapter. */
 #include "model/gguf_file.h"
+#include "model/lora_file.h"
 #include "model/params.h"
 
 #include <stdlib.h>
@@ -61,6 +62,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (model_params_read(&p, f, &err) && !err.text[0])
         abort();
+    struct lora_file l;
+    if (!lora_file_read(&l, f, &err))
+        lora_file_done(&l);
     gguf_file_close(f);
     return 0;
 }

@@ -1,7 +1,30 @@
-/* gguf_seed FOLDER: writes the seeds of gguf_fuzz, one smallest model of each family. */
+/* gguf_seed FOLDER: writes the seeds of gguf_fuzz: one smallest model of each family, two halves, an adapter. */
+#include "model/cut.h"
 #include "model/init.h"
+#include "model/lora_file.h"
 
 #include <stdio.h>
+
+static int halves_and_adapter(const char *folder, struct error *err)
+{
+    char whole[4096], edge[4096], cloud[4096], adapter[4096];
+    struct gguf_file *f = NULL;
+    struct model_cut cut;
+    snprintf(whole, sizeof(whole), "%s/llama.gguf", folder);
+    snprintf(edge, sizeof(edge), "%s/edge.gguf", folder);
+    snprintf(cloud, sizeof(cloud), "%s/cloud.gguf", folder);
+    snprintf(adapter, sizeof(adapter), "%s/adapter.gguf", folder);
+    struct model_split split = {.head = 1, .tail = 1, .edge_path = edge, .cloud_path = cloud};
+    const float ones[4] = {1, 1, 1, 1};
+    const struct lora_matrix m = {"blk.0.attn_q.weight", 1, 4, 4, ones, ones};
+    int rc = gguf_file_open(&f, whole, err);
+    if (!rc)
+        rc = model_split(f, &split, &cut, NULL, err);
+    if (!rc)
+        rc = lora_file_write(adapter, MODEL_LLAMA, 1, &cut, &m, 1, err);
+    gguf_file_close(f);
+    return rc;
+}
 
 int main(int argc, char **argv)
 {
@@ -24,6 +47,11 @@ int main(int argc, char **argv)
             fprintf(stderr, "%s\n", err.text);
             return 1;
         }
+    }
+    struct error err = {""};
+    if (argc == 2 && halves_and_adapter(argv[1], &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
     }
     return argc == 2 ? 0 : 2;
 }

@@ -162,6 +162,10 @@ static int read_arch(struct reader *r, struct model_params *p)
     if (!gguf_file_str(r->f, "general.type", &type) && !(type.len == 5 && !memcmp(type.s, "model", 5)))
         return error_set(r->err, ENOTSUP, "%s: holds a \"%.*s\", not a model", r->file,
             (int)(type.len < 32 ? type.len : 32), type.s);
+    uint32_t pieces = 1;
+    if (!gguf_file_u32(r->f, "split.count", &pieces) && pieces > 1)
+        return error_set(r->err, ENOTSUP,
+            "%s: one of %" PRIu32 " pieces of a model; join them first (llama-gguf-split --merge)", r->file, pieces);
     if (gguf_file_str(r->f, "general.architecture", &arch))
         return error_set(r->err, EINVAL, "%s: key general.architecture is missing; this is not a model file", r->file);
     for (p->arch = MODEL_LLAMA; p->arch <= MODEL_QWEN3; p->arch++) {

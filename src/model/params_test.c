@@ -201,6 +201,11 @@ static void no_arch(struct gguf_write *w)
     gguf_write_drop(w, "general.architecture");
 }
 
+static void a_piece(struct gguf_write *w)
+{
+    gguf_write_u32(w, "split.count", 3);
+}
+
 static void an_adapter(struct gguf_write *w)
 {
     gguf_write_str(w, "general.type", "adapter");
@@ -250,6 +255,7 @@ static void what_cannot_run_is_refused_by_name(void **state)
     assert_int_equal(accepts(not_moe).n_block, 5);
     refuses(other_arch, NULL, ENOTSUP, "\"mamba?\"");
     refuses(no_arch, NULL, EINVAL, "general.architecture");
+    refuses(a_piece, NULL, ENOTSUP, "3 pieces");
     refuses(an_adapter, NULL, ENOTSUP, "adapter");
     refuses(no_width, NULL, EINVAL, "llama.embedding_length");
     refuses(text_width, NULL, EINVAL, "not a number");

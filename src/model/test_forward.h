@@ -137,7 +137,7 @@ static void forward_ffn(const struct gguf_file *f, const struct model_params *p,
 }
 
 /* Logits of the last token, [n_vocab]. The caller frees. */
-static double *forward_logits(const struct gguf_file *f, const int *tokens, int n)
+__attribute__((unused)) static double *forward_logits(const struct gguf_file *f, const int *tokens, int n)
 {
     struct model_params p;
     struct error err = {""};
