@@ -76,7 +76,7 @@ bool store_half_has(const struct store *s, const struct model_cut *cut)
 
 static bool half_parse(const char *name, struct model_cut *ret)
 {
-    struct model_cut c = {0};
+    struct model_cut c = {.part = MODEL_CLOUD};
     if (strlen(name) != 64 + 1 + 20 + 1 + 32 + 5 || strcmp(name + 118, ".gguf") || name[64] != '-' || name[85] != '-' ||
         strspn(name + 65, "0123456789") != 20 || !unhex(c.id, name, 32) || !unhex(c.run, name + 86, 16))
         return false;
