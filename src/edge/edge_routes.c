@@ -197,9 +197,9 @@ static void answer_health(struct edge_routes *r, struct http_answer *a)
     struct engine_stats s;
     struct buf b = {0};
     engine_stats(r->engine, &s);
-    buf_printf(&b,
-        "{\"status\":\"%s\",\"link\":{\"up\":%s,\"rtt_ms\":%.3f},\"model\":", s.middle.up ? "ready" : "degraded",
-        s.middle.up ? "true" : "false", s.middle.rtt_ms);
+    bool local = strstr(s.middle.peer, "in this process") != NULL;
+    buf_printf(&b, "{\"status\":\"%s\",\"link\":{\"up\":%s,\"local\":%s,\"rtt_ms\":%.3f},\"model\":",
+        s.middle.up ? "ready" : "degraded", s.middle.up ? "true" : "false", local ? "true" : "false", s.middle.rtt_ms);
     json_put_cstr(&b, r->model);
     buf_printf(&b, ",\"running\":%u,\"waiting\":%u%s}\n", s.running, s.waiting,
         s.middle.up ? "" : ",\"reason\":\"the cloud cannot be reached; requests wait until it is back\"");

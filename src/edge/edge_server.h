@@ -29,7 +29,7 @@ struct edge_config {
     size_t body_most;            /* bytes; 0: 4 MiB */
     uint32_t connections_most;   /* 0: 1024 */
     uint32_t idle_s;             /* 0: 60 */
-    uint32_t per_key_most;       /* generation requests of one key at once; 0: 16 */
+    uint32_t per_key_most;       /* generation requests of one key at once; 0: 64 */
     uint32_t choices_most;       /* of one request; 0: 16 */
     uint32_t default_max_tokens; /* when a chat request names none; 0: 2048 */
     uint32_t stop_grace_ms;      /* how long answers may go on after edge_server_stop */

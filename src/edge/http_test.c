@@ -284,6 +284,33 @@ static void waiting_costs_no_cpu(void **state)
     testing_engine_free(g.engine);
 }
 
+/* The time limit of idle connections does not count while an answer is in the making. */
+static void a_slow_answer_outlives_the_idle_limit(void **state)
+{
+    static const char *const listen[] = {"127.0.0.1:0"};
+    struct rig g = {0};
+    struct buf b = {0};
+    struct arrivals a = {0};
+    struct error err = {""};
+    int status;
+    const char *body = BODY(",\"max_tokens\":2,\"stream\":true");
+    struct http_client_request rq = {.method = "POST",
+        .path = "/v1/chat/completions",
+        .body = body,
+        .len = strlen(body),
+        .on_body = on_body,
+        .user = &a};
+    start_with(&g, &(struct edge_config){.listen = listen, .n_listen = 1, .idle_s = 1}, 1600000);
+    assert_int_equal(post(&g, BODY(",\"max_tokens\":1"), strlen(BODY(",\"max_tokens\":1")), &b), 200);
+    sse_init(&a.sse, on_event, &a);
+    assert_int_equal(http_client_do(&g.client, &rq, &status, &err), 0);
+    assert_int_equal(a.n, 4);
+    sse_done(&a.sse);
+    buf_done(&b);
+    edge_server_stop(g.server);
+    testing_engine_free(g.engine);
+}
+
 static void stopping_ends_open_streams(void **state)
 {
     static const char *const listen[] = {"127.0.0.1:0"};
@@ -452,6 +479,7 @@ int main(void)
         TEST(tokens_arrive_one_by_one),
         TEST(cancelling_the_client_cancels_the_engine),
         cmocka_unit_test(waiting_costs_no_cpu),
+        cmocka_unit_test(a_slow_answer_outlives_the_idle_limit),
         cmocka_unit_test(stopping_ends_open_streams),
         cmocka_unit_test(https_with_a_pinned_certificate),
         cmocka_unit_test(addresses_are_read_and_checked),

@@ -42,7 +42,7 @@ int openai_create(struct openai **ret, const struct openai_config *cfg, struct e
     o->cfg = *cfg;
     o->cfg.default_max_tokens = cfg->default_max_tokens ? cfg->default_max_tokens : 2048;
     o->cfg.choices_most = cfg->choices_most ? cfg->choices_most : 16;
-    o->cfg.per_key_most = cfg->per_key_most ? cfg->per_key_most : 16;
+    o->cfg.per_key_most = cfg->per_key_most ? cfg->per_key_most : 64;
     pthread_mutex_init(&o->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);

@@ -21,7 +21,7 @@ struct openai_config {
     const char *model, *fingerprint; /* outlive it too */
     uint32_t default_max_tokens;     /* when a chat request names none; 0: 2048. At most what the context leaves */
     uint32_t choices_most;           /* of one request; 0: 16 */
-    uint32_t per_key_most;           /* requests of one key at once; 0: 16 */
+    uint32_t per_key_most;           /* requests of one key at once; 0: 64 */
 };
 
 struct openai;

@@ -71,7 +71,7 @@ test("an answer streams in, with its rate and the state of the link", async () =
   assert.equal(question, "How are you?");
   assert.ok(answer.length > 5);
   assert.match(await page.textContent("#rate"), /^\d+\.\d tokens\/s$/);
-  assert.equal(await page.textContent("#link-text"), "cloud connected");
+  assert.equal(await page.textContent("#link-text"), "whole model on campus");
   assert.deepEqual(problems, []);
   assert.ok(asked.every((url) => url.startsWith(base + "/")), asked.join(" "));
 });

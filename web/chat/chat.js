@@ -21,7 +21,7 @@ function showWords(language) {
 
 function showLink(state) {
   link = state;
-  $("link").className = "link " + (state === "up" ? "up" : state === "unknown" ? "" : "down");
+  $("link").className = "link " + (state === "up" || state === "local" ? "up" : state === "unknown" ? "" : "down");
   $("link-text").textContent = words[state];
 }
 
@@ -143,7 +143,7 @@ function newChat() {
 async function checkHealth() {
   try {
     const health = await (await fetch("/health")).json();
-    showLink(health.link.up ? "up" : "down");
+    showLink(!health.link.up ? "down" : health.link.local ? "local" : "up");
   } catch {
     showLink("offline");
   }
