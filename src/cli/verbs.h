@@ -6,6 +6,7 @@
 
 extern const struct cli_verb verb_chat;
 extern const struct cli_verb verb_cloud_enrol_process;
+extern const struct cli_verb verb_bench;
 extern const struct cli_verb verb_cloud_invite;
 extern const struct cli_verb verb_cloud_issuer;
 extern const struct cli_verb verb_cloud_list;
@@ -17,6 +18,7 @@ extern const struct cli_verb verb_edge_key_add;
 extern const struct cli_verb verb_edge_key_list;
 extern const struct cli_verb verb_edge_key_remove;
 extern const struct cli_verb verb_edge_renew;
+extern const struct cli_verb verb_edge_run;
 extern const struct cli_verb verb_model_grow;
 extern const struct cli_verb verb_model_init;
 extern const struct cli_verb verb_model_inspect;

@@ -25,7 +25,7 @@ static void duration(char *to, size_t cap, double seconds)
 static void show(struct progress *p, uint64_t done, const char *figures, const char *figures_json, bool last)
 {
     double seconds = (double)(clock_now_ns() - p->started_ns) / NS_PER_S;
-    double rate = seconds > 0 ? (double)done / seconds : 0;
+    double rate = seconds > 0.2 ? (double)done / seconds : 0; /* earlier it would be noise */
     double left = rate > 0 && p->total > done ? (double)(p->total - done) / rate : 0;
     if (p->mode == PROGRESS_JSON) {
         fprintf(stderr,
