@@ -2,12 +2,14 @@
  * call. Everything runs in children: a killed one is really killed, and the parent only compares files. */
 #include "split/trainer.h"
 
+#include "base/clock.h"
 #include "base/test.h"
 #include "model/test_models.h"
 #include "model/tokenizer.h"
 #include "os/file.h"
 #include "split/local_train.h"
 #include "split/store.h"
+#include "split/testing_train.h"
 
 #include <errno.h>
 #include <math.h>
@@ -140,6 +142,8 @@ struct job {
     uint32_t in_flight, accumulate, rows, lora;
     uint64_t steps, stop_after;
     unsigned die_at, lose_at;
+    int64_t far_ns; /* one way to the middle and back; 0: in this thread */
+    bool export_best;
     float clip, lr;
     uint64_t eval_every, save_every;
 };
@@ -149,7 +153,7 @@ struct outcome {
     char text[256];
     struct trainer_result r;
     unsigned calls;
-    double first_loss, first_norm, first_eval;
+    double first_loss, first_norm, first_eval, seconds;
 };
 
 struct watcher {
@@ -250,15 +254,23 @@ static void run_job(const struct job *j, struct outcome *o)
         .dir = dir,
         .run = "sixteen bytes..",
         .resume = j->resume,
+        .export_best = j->export_best,
         .lora = j->lora > 0,
         .base = f,
         .on_progress = watch,
         .user = &w};
     o->first_loss = o->first_norm = o->first_eval = NAN;
-    o->rc = trainer_run(edge, j->whole ? NULL : &u.base, &p, ds, &c, &o->r, &err);
+    struct train_middle *m = j->whole ? NULL : &u.base;
+    if (j->far_ns)
+        m = testing_train_create(u.inner, p.d, j->far_ns, 1);
+    int64_t began = clock_now_ns();
+    o->rc = trainer_run(edge, m, &p, ds, &c, &o->r, &err);
+    o->seconds = (double)(clock_now_ns() - began) / NS_PER_S;
     snprintf(o->text, sizeof(o->text), "%s", err.text);
     o->calls = u.calls;
-    if (u.inner)
+    if (j->far_ns)
+        m->ops->free(m);
+    else if (u.inner)
         u.inner->ops->free(u.inner);
     train_free(edge);
     dataset_free(ds);
@@ -366,6 +378,25 @@ static void tied_pipelined_is_sequential(void **state)
     remove_dir("tied-pipe");
 }
 
+/* Answers that come late and in bursts change nothing; with enough under way the distance hardly costs time. */
+static void distance_changes_nothing(void **state)
+{
+    struct job j = {.name = "near", .in_flight = 8, .accumulate = 8, .steps = 3, .clip = 1};
+    go_well(j);
+    j.name = "far";
+    j.far_ns = 5 * NS_PER_MS;
+    struct outcome far = go_well(j);
+    same_results("near", "far", 3);
+    remove_dir("far");
+    j.in_flight = 1;
+    struct outcome one = go_well(j);
+    same_results("near", "far", 3);
+    print_message("10 ms away: %.0f ms with 8 under way, %.0f ms with one\n", far.seconds * 1e3, one.seconds * 1e3);
+    assert_true(far.seconds < one.seconds);
+    remove_dir("near");
+    remove_dir("far");
+}
+
 static void split_is_whole(void **state)
 {
     struct outcome a = go_well((struct job){.name = "cut", .in_flight = 3});
@@ -390,8 +421,14 @@ static void accumulation_is_a_bigger_batch(void **state)
 
 static struct job eventful(const char *name)
 {
-    return (struct job){
-        .name = name, .in_flight = 2, .accumulate = 2, .steps = 5, .clip = 0.5f, .eval_every = 3, .save_every = 2};
+    return (struct job){.name = name,
+        .in_flight = 2,
+        .accumulate = 2,
+        .steps = 5,
+        .clip = 0.5f,
+        .eval_every = 3,
+        .export_best = true,
+        .save_every = 2};
 }
 
 /* Calls at which to have bad luck: all of them, when slow. */
@@ -532,6 +569,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_rate_rises_and_falls),
         cmocka_unit_test(pipelined_is_sequential),
         cmocka_unit_test(tied_pipelined_is_sequential),
+        cmocka_unit_test(distance_changes_nothing),
         cmocka_unit_test(split_is_whole),
         cmocka_unit_test(accumulation_is_a_bigger_batch),
         cmocka_unit_test(stopped_and_resumed_is_uninterrupted),
