@@ -159,6 +159,13 @@ static int try_thread(void)
     return rc ? rc : pthread_join(t, NULL);
 }
 
+/* sandbox.c leaves the limits of memory away under AddressSanitizer. */
+#if defined(__SANITIZE_ADDRESS__)
+#define NO_MEMORY -1
+#else
+#define NO_MEMORY ENOMEM
+#endif
+
 static const struct attempt {
     const char *name;
     int (*run)(void);
@@ -174,7 +181,7 @@ static const struct attempt {
     {"fork", try_fork, KILLED, -1},
     {"trace a process outside", try_ptrace, KILLED, ESRCH},
     {"signal a process outside", try_kill, ESRCH, ESRCH},
-    {"take more memory than allowed", try_memory, ENOMEM, ENOMEM},
+    {"take more memory than allowed", try_memory, NO_MEMORY, NO_MEMORY},
     {"make code", try_code, KILLED, -1},
     {"become root", try_root, KILLED, EPERM},
     {"mount", try_mount, KILLED, EPERM},
