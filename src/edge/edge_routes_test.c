@@ -1,6 +1,7 @@
 /* The HTTP surface without sockets: requests go to the routes, a stepped engine answers, the answer's bytes are read. */
 #include "edge/edge_routes.h"
 
+#include "base/clock.h"
 #include "base/test.h"
 #include "edge/sse.h"
 #include "edge/testing_engine.h"
@@ -422,6 +423,26 @@ static void a_failed_engine_is_told(void **state)
     http_answer_unref(stream);
 }
 
+static void silent_streams_show_life(void **state)
+{
+    struct rig *g = *state;
+    struct stream s = {0};
+    struct http_answer *stream = request(g, "POST", "/v1/chat/completions", CHAT(",\"stream\":true"));
+    struct http_answer *whole = request(g, "POST", "/v1/chat/completions", CHAT(""));
+    int64_t now = clock_now_ns();
+    http_answer_keep_alive(stream, now, 15 * NS_PER_S);
+    assert_string_equal(text_of(stream), "");
+    http_answer_keep_alive(stream, now + 16 * NS_PER_S, 15 * NS_PER_S);
+    http_answer_keep_alive(stream, now + 17 * NS_PER_S, 15 * NS_PER_S);
+    assert_string_equal(text_of(stream), ": \n\n");
+    http_answer_keep_alive(whole, now + 60 * NS_PER_S, 15 * NS_PER_S);
+    run(g);
+    read_stream(&s, stream);
+    assert_string_equal(s.text[0], "Hello world");
+    yyjson_doc_free(json_of(whole, 200));
+    http_answer_unref(stream);
+}
+
 static void stopping_ends_streams_with_an_error(void **state)
 {
     struct rig *g = *state;
@@ -560,6 +581,7 @@ int main(void)
         TEST(a_client_that_leaves_frees_its_slot),
         TEST(a_client_that_does_not_read_is_given_up),
         TEST(a_failed_engine_is_told),
+        TEST(silent_streams_show_life),
         TEST(stopping_ends_streams_with_an_error),
         TEST(who_may_ask),
         TEST(other_pages_are_kept_out),

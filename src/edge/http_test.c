@@ -311,25 +311,35 @@ static void a_slow_answer_outlives_the_idle_limit(void **state)
     testing_engine_free(g.engine);
 }
 
-static void stopping_ends_open_streams(void **state)
+/* Reads until the connection ends, while the server stops. */
+static void stop_while_streaming(const char *body, uint32_t grace_ms, char *answer, size_t cap)
 {
     static const char *const listen[] = {"127.0.0.1:0"};
     struct rig g = {0};
-    char answer[65536];
     size_t len = 0;
     ssize_t n;
-    start_with(&g, &(struct edge_config){.listen = listen, .n_listen = 1}, 1000);
+    start_with(&g, &(struct edge_config){.listen = listen, .n_listen = 1, .stop_grace_ms = grace_ms}, 1000);
     int fd = connect_raw(&g);
-    send_post(fd, BODY(",\"max_tokens\":100000,\"stream\":true"));
+    send_post(fd, body);
     wait_running(&g, 1, 1);
     edge_server_stop(g.server);
-    while (len < sizeof(answer) - 1 && (n = recv(fd, answer + len, sizeof(answer) - 1 - len, 0)) > 0)
+    while (len < cap - 1 && (n = recv(fd, answer + len, cap - 1 - len, 0)) > 0)
         len += (size_t)n;
     answer[len] = 0;
-    assert_non_null(strstr(answer, "server_stopping"));
+    assert_true(len > 5);
     assert_string_equal(answer + len - 5, "0\r\n\r\n");
     close(fd);
     testing_engine_free(g.engine);
+}
+
+static void stopping_ends_open_streams(void **state)
+{
+    static char answer[65536];
+    stop_while_streaming(BODY(",\"max_tokens\":100000,\"stream\":true"), 0, answer, sizeof(answer));
+    assert_non_null(strstr(answer, "server_stopping"));
+    stop_while_streaming(BODY(",\"max_tokens\":100,\"stream\":true"), 5000, answer, sizeof(answer));
+    assert_null(strstr(answer, "server_stopping"));
+    assert_non_null(strstr(answer, "[DONE]"));
 }
 
 static void https_with_a_pinned_certificate(void **state)

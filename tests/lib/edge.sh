@@ -10,7 +10,7 @@ edge_stop() {
 }
 trap 'rc=$?; edge_stop || rc=1; exit $rc' EXIT
 edge_start() {
-  local server=build/main/tests/openai/openai_server line
+  local server=${MERIDIAN_TEST_EDGE:-build/main/tests/openai/openai_server} line
   [ -x "$server" ] || { echo "skipped: $server is not built"; exit 77; }
   mkfifo "$edge_dir/in" "$edge_dir/out"
   "$server" "$edge_dir" "$@" <"$edge_dir/in" >"$edge_dir/out" &
