@@ -6,7 +6,7 @@
  * VOCAB 0: a middle (vectors in, gradients in, no vocabulary). cpu: the process's own time, for one thread on a busy machine. A round is MICRO micro-batches forward and backward and
  * one AdamW step. Shapes here and there must be the same. */
 #include "base/rng.h"
-#include "compute/toy_model.h"
+#include "compute/model_testing.h"
 #include "compute/train.h"
 
 #include <stdio.h>
@@ -82,17 +82,20 @@ int main(int argc, char **argv)
         return 2;
     }
     uint32_t d = (uint32_t)atoi(argv[1]), vocab = (uint32_t)atoi(argv[3]), heads = d / 64;
-    struct toy_model t = {.arch = MODEL_LLAMA,
+    struct model_testing t = {.arch = MODEL_LLAMA,
         .d = d,
         .n_block = (uint32_t)atoi(argv[2]),
         .n_head = heads,
         .n_head_kv = heads / 2,
         .d_ff = 3 * d,
+        .head_dim = 64,
         .n_vocab = vocab ? vocab : 64,
-        .noise = 0.02f};
+        .n_ctx = 4096,
+        .untied = true,
+        .alike = true};
     struct model_params p;
     struct error err = {0};
-    struct gguf_file *f = toy_model_open(&t, &p);
+    struct gguf_file *f = model_testing_open(&t, &p);
     struct side s = {.whole = vocab > 0, .cpu = argv[5][0] == 'c'};
     struct train_part part = {.span = {0, p.n_block, s.whole, s.whole}};
     struct train_config cfg = {.n_threads = (uint32_t)atoi(argv[4]), .max_rows = ROWS, .max_samples = SAMPLES};

@@ -22,7 +22,6 @@ from torch import nn
 
 ROWS = [96, 57, 131, 120, 108]
 MICRO = 4
-BLOCKS = 4
 THREADS = int(os.environ.get("BENCH_THREADS", os.cpu_count()))
 CLOCK = os.environ.get("BENCH_CLOCK", "wall")
 now = time.process_time if CLOCK == "cpu" else time.perf_counter
@@ -60,10 +59,10 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    def __init__(self, d, vocab, use_mask):
+    def __init__(self, d, blocks, vocab, use_mask):
         super().__init__()
         heads = d // 64
-        self.blocks = nn.ModuleList(Block(d, heads, heads // 2) for _ in range(BLOCKS))
+        self.blocks = nn.ModuleList(Block(d, heads, heads // 2) for _ in range(blocks))
         if vocab:
             self.embed = nn.Embedding(vocab, d)
             self.norm, self.out = nn.RMSNorm(d, eps=1e-5), nn.Linear(d, vocab, bias=False)
@@ -80,9 +79,9 @@ class Model(nn.Module):
 
 
 class TorchSide:
-    def __init__(self, d, vocab, use_mask):
+    def __init__(self, d, blocks, vocab, use_mask):
         torch.manual_seed(1)
-        self.vocab, self.model = vocab, Model(d, vocab, use_mask)
+        self.vocab, self.model = vocab, Model(d, blocks, vocab, use_mask)
         self.opt = torch.optim.AdamW(self.model.parameters(), lr=1e-5, betas=(0.9, 0.95), fused=True)
         self.x, self.grad = torch.rand(sum(ROWS), d) * 2 - 1, torch.rand(sum(ROWS), d) * 2 - 1
         if vocab:
@@ -105,8 +104,8 @@ class TorchSide:
 
 
 class OurSide:
-    def __init__(self, program, d, vocab):
-        self.p = subprocess.Popen([program, str(d), str(BLOCKS), str(vocab), str(THREADS), CLOCK], stdin=subprocess.PIPE,
+    def __init__(self, program, d, blocks, vocab):
+        self.p = subprocess.Popen([program, str(d), str(blocks), str(vocab), str(THREADS), CLOCK], stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True)
 
     def round(self):
@@ -120,11 +119,12 @@ class OurSide:
 
 
 def race(program, d, vocab, seconds):
-    sides = [TorchSide(d, vocab, m) for m in (False, True)]
+    blocks = 4 if d < 1024 else 1
+    sides = [TorchSide(d, blocks, vocab, m) for m in (False, True)]
     for s in sides:
         s.round()
     best = min(sides, key=lambda s: min(s.round() for _ in range(3)))
-    ours = OurSide(program, d, vocab)
+    ours = OurSide(program, d, blocks, vocab)
     ours.round()
     pairs, end = [], time.monotonic() + seconds
     while time.monotonic() < end or len(pairs) < 7:
@@ -133,7 +133,7 @@ def race(program, d, vocab, seconds):
     ratios = sorted(t / o for o, t in pairs)
     tokens = MICRO * sum(ROWS)
     got = {
-        "d": d, "vocab": vocab, "pairs": len(pairs), "torch_attention": "mask" if best is sides[1] else "per sample",
+        "d": d, "blocks": blocks, "vocab": vocab, "pairs": len(pairs), "torch_attention": "mask" if best is sides[1] else "per sample",
         "ours_tokens_per_s": round(tokens / statistics.median(o for o, _ in pairs) * 1e3),
         "torch_tokens_per_s": round(tokens / statistics.median(t for _, t in pairs) * 1e3),
         "ratio": round(statistics.median(ratios), 3),
@@ -151,7 +151,7 @@ def main():
     results = [race(program, d, vocab, seconds) for d in widths for vocab in (0, 4096)]
     os.makedirs("build/figures", exist_ok=True)
     with open("build/figures/train.json", "w") as f:
-        json.dump({"threads": THREADS, "clock": CLOCK, "rows": ROWS, "blocks": BLOCKS, "results": results}, f, indent=1)
+        json.dump({"threads": THREADS, "clock": CLOCK, "rows": ROWS, "results": results}, f, indent=1)
 
 
 main()

@@ -138,6 +138,8 @@ static void keys(struct maker *k)
     set_f32(k, "attention.layer_norm_rms_epsilon", 1e-5f);
     if (m->window)
         set_u32(k, "attention.sliding_window", m->window);
+    if (m->rope_dims)
+        set_u32(k, "rope.dimension_count", m->rope_dims);
     if (m->rope_scaling) {
         char name[96];
         key_name(name, sizeof name, k, "rope.scaling.type");

@@ -13,7 +13,8 @@
 struct model_testing {
     enum model_arch arch;
     enum ggml_type type; /* of the matrices; what does not fit its blocks becomes F16 */
-    uint32_t n_block, d, n_head, n_head_kv, head_dim, d_ff, n_vocab, n_ctx, window;
+    uint32_t n_block, d, n_head, n_head_kv, head_dim, d_ff, n_vocab, n_ctx, window,
+        rope_dims;       /* 0: no window, all dims */
     uint32_t head, tail; /* both 0: uncut params; else the cut is put into the params, the file stays whole */
     bool untied;
     const char *rope_scaling; /* NULL, "linear", "yarn" */

@@ -92,7 +92,7 @@ int train_backward(
     struct train *x, uint32_t part, uint32_t slot, const float *grad_out, float *grad_in, struct error *err);
 void train_drop(struct train *x, uint32_t part, uint32_t slot); /* forget a slot without backward (evaluation) */
 
-double train_grad_sumsq(struct train *x);                  /* of everything accumulated, all parts */
+double train_grad_sumsq(struct train *x);                        /* of everything accumulated, all parts */
 void train_step(struct train *x, const struct train_adamw *opt); /* updates, then zeroes the gradients */
 void train_grad_zero(struct train *x);
 

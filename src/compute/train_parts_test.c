@@ -46,11 +46,11 @@ static struct train_loss cut_backward(struct cut_rig *c, const struct rig *r, ui
 
 static void check_cut(bool tied, const struct train_config *cfg)
 {
-    struct toy_model t = rig_small(tied ? MODEL_QWEN3 : MODEL_LLAMA);
+    struct model_testing t = rig_small(tied ? MODEL_QWEN3 : MODEL_LLAMA);
     struct cut_rig c;
     struct rig r;
     t.n_block = 4;
-    t.tied = tied;
+    t.untied = !tied;
     rig_open(&r, &t, cfg);
     cut_open(&c, &r, cfg);
     rig_shake(r.x);
@@ -83,7 +83,7 @@ static void a_cut_model_learns_like_the_whole(void **state)
 
 static void slots_in_flight_change_nothing(void **state)
 {
-    struct toy_model t = rig_small(MODEL_LLAMA);
+    struct model_testing t = rig_small(MODEL_LLAMA);
     struct train_config cfg = rig_config();
     struct cut_rig c, d;
     struct rig r, other;
@@ -119,7 +119,7 @@ static void recomputing_changes_nothing(void **state)
 {
     for (int lora = 0; lora < 2; lora++)
         for (enum model_arch a = MODEL_LLAMA; a <= MODEL_QWEN3; a++) {
-            struct toy_model t = rig_small(a);
+            struct model_testing t = rig_small(a);
             struct train_config cfg = lora ? rig_lora() : rig_config();
             struct rig r, s;
             t.type = lora ? GGML_TYPE_F16 : GGML_TYPE_F32;
@@ -138,7 +138,7 @@ static void recomputing_changes_nothing(void **state)
 
 static void threads_change_only_rounding(void **state)
 {
-    struct toy_model t = rig_small(MODEL_QWEN3);
+    struct model_testing t = rig_small(MODEL_QWEN3);
     struct train_config cfg = rig_config();
     struct rig one, three;
     cfg.n_threads = 1;
@@ -163,7 +163,7 @@ static void threads_change_only_rounding(void **state)
 
 static void samples_do_not_see_each_other(void **state)
 {
-    struct toy_model t = rig_small(MODEL_QWEN2);
+    struct model_testing t = rig_small(MODEL_QWEN2);
     struct train_config cfg = rig_config();
     struct error err = {0};
     struct rig r;
@@ -185,7 +185,7 @@ static void samples_do_not_see_each_other(void **state)
 
 static void nothing_to_learn_teaches_nothing(void **state)
 {
-    struct toy_model t = rig_small(MODEL_LLAMA);
+    struct model_testing t = rig_small(MODEL_LLAMA);
     struct train_config cfg = rig_config();
     struct rig r;
     rig_open(&r, &t, &cfg);
@@ -198,7 +198,7 @@ static void nothing_to_learn_teaches_nothing(void **state)
 
 static void frozen_parts(void **state)
 {
-    struct toy_model t = rig_small(MODEL_LLAMA);
+    struct model_testing t = rig_small(MODEL_LLAMA);
     struct train_config cfg = rig_config();
     struct error err = {0};
     struct rig r;
@@ -224,7 +224,7 @@ static void frozen_parts(void **state)
 
 static void wrong_use_is_refused(void **state)
 {
-    struct toy_model t = rig_small(MODEL_LLAMA);
+    struct model_testing t = rig_small(MODEL_LLAMA);
     struct train_config cfg = rig_config();
     struct error err = {0};
     struct train_loss loss;
@@ -261,10 +261,9 @@ static void wrong_use_is_refused(void **state)
 static void a_sequence_is_learnt(void **state)
 {
     for (int lora = 0; lora < 2; lora++) {
-        struct toy_model t = rig_small(MODEL_QWEN3);
+        struct model_testing t = rig_small(MODEL_QWEN3);
         struct train_config cfg = lora ? rig_lora() : rig_config();
         struct rig r;
-        t.noise = 0.15f;
         cfg.lora_alpha = 16;
         rig_open(&r, &t, &cfg);
         for (uint32_t i = 0; i < ROWS; i++) {
@@ -286,13 +285,13 @@ static void a_sequence_is_learnt(void **state)
 static void inference_computes_the_same(void **state)
 {
     for (enum model_arch a = MODEL_LLAMA; a <= MODEL_QWEN3; a++) {
-        struct toy_model t = rig_small(a);
+        struct model_testing t = rig_small(a);
         struct train_config cfg = rig_config();
         struct error err = {0};
         struct rig r;
         t.d = 64;
         t.d_ff = 96;
-        t.noise = 0.1f;
+        t.head_dim = 16;
         t.rope_scaling = a == MODEL_QWEN2 ? "yarn" : a == MODEL_QWEN3 ? "linear" : NULL;
         rig_open(&r, &t, &cfg);
         struct train_loss mine;

@@ -5,7 +5,7 @@
 #include "base/test.h"
 
 #include "base/rng.h"
-#include "compute/toy_model.h"
+#include "compute/model_testing.h"
 #include "compute/train.h"
 
 #include <errno.h>
@@ -26,13 +26,17 @@ struct rig {
     int32_t tokens[ROWS], targets[ROWS];
 };
 
-__attribute__((unused)) static struct toy_model rig_small(enum model_arch arch)
+__attribute__((unused)) static struct model_testing rig_small(enum model_arch arch)
 {
-    return (struct toy_model){.arch = arch,
+    return (struct model_testing){.arch = arch,
+        .untied = true,
+        .n_ctx = 256,
+        .rope_factor = 4,
         .d = 32,
         .n_block = 2,
         .n_head = 4,
         .n_head_kv = 2,
+        .head_dim = 8,
         .d_ff = 48,
         .n_vocab = 61,
         .seed = 5,
@@ -69,9 +73,10 @@ static struct train *rig_train(
 }
 
 /* A trainer of the whole model with two slots. */
-__attribute__((unused)) static void rig_open(struct rig *r, const struct toy_model *t, const struct train_config *cfg)
+__attribute__((unused)) static void rig_open(
+    struct rig *r, const struct model_testing *t, const struct train_config *cfg)
 {
-    r->f = toy_model_open(t, &r->p);
+    r->f = model_testing_open(t, &r->p);
     struct train_part part = {.span = {0, r->p.n_block, true, true}, .n_slots = 2};
     r->x = rig_train(r, &part, 1, cfg);
     for (uint32_t i = 0; i < ROWS; i++) {

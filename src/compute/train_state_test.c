@@ -41,7 +41,7 @@ static void steps(struct rig *r, uint64_t from, uint64_t to)
 static void continuing_is_as_if_never_stopped(void **state)
 {
     for (int lora = 0; lora < 2; lora++) {
-        struct toy_model t = rig_small(MODEL_QWEN2);
+        struct model_testing t = rig_small(MODEL_QWEN2);
         struct train_config cfg = lora ? rig_lora() : rig_config();
         struct error err = {0};
         struct rig r, s;
@@ -78,7 +78,7 @@ static void refused(struct rig *r, const void *bytes, size_t len, const char *wo
 
 static void damage_is_noticed(void **state)
 {
-    struct toy_model t = rig_small(MODEL_LLAMA);
+    struct model_testing t = rig_small(MODEL_LLAMA);
     struct train_config cfg = rig_config();
     struct error err = {0};
     struct model_cut cut = {.step = 1};
@@ -106,7 +106,7 @@ static void damage_is_noticed(void **state)
 
 static void others_are_refused(void **state)
 {
-    struct toy_model t = rig_small(MODEL_LLAMA), other = t;
+    struct model_testing t = rig_small(MODEL_LLAMA), other = t;
     struct train_config cfg = rig_lora();
     struct error err = {0};
     struct model_cut cut = {.step = 1}, got;
@@ -137,13 +137,13 @@ static void others_are_refused(void **state)
 static void an_exported_model_computes_the_same(void **state)
 {
     for (int keep = 0; keep < 2; keep++) {
-        struct toy_model t = rig_small(MODEL_QWEN3);
+        struct model_testing t = rig_small(MODEL_QWEN3);
         struct train_config cfg = rig_config();
         struct error err = {0};
         struct model_cut cut = {.step = 2};
         struct rig r, s;
         t.type = GGML_TYPE_F16;
-        t.tied = true;
+        t.untied = false;
         rig_open(&r, &t, &cfg);
         steps(&r, 1, 2);
         must(train_export(r.x, path("model.gguf"), &cut, keep, &err), &err);
@@ -162,7 +162,7 @@ static void an_exported_model_computes_the_same(void **state)
 
 static void exported_adapters_are_llama_cpps(void **state)
 {
-    struct toy_model t = rig_small(MODEL_LLAMA);
+    struct model_testing t = rig_small(MODEL_LLAMA);
     struct train_config cfg = rig_lora();
     struct error err = {0};
     struct model_cut cut = {.step = 2};

@@ -39,7 +39,7 @@ static struct slope slope_of(struct rig *r, struct train_param p)
     return s;
 }
 
-static void check_all(const struct toy_model *t, const struct train_config *cfg)
+static void check_all(const struct model_testing *t, const struct train_config *cfg)
 {
     struct rig r;
     double off = 0, all = 0;
@@ -63,9 +63,9 @@ static void check_all(const struct toy_model *t, const struct train_config *cfg)
 static void every_parameter_of_every_family(void **state)
 {
     for (enum model_arch a = MODEL_LLAMA; a <= MODEL_QWEN3; a++) {
-        struct toy_model t = rig_small(a);
+        struct model_testing t = rig_small(a);
         struct train_config c = rig_config();
-        t.tied = a == MODEL_QWEN3;
+        t.untied = a != MODEL_QWEN3;
         check_all(&t, &c);
     }
 }
@@ -73,7 +73,7 @@ static void every_parameter_of_every_family(void **state)
 static void adapters_of_every_family(void **state)
 {
     for (enum model_arch a = MODEL_LLAMA; a <= MODEL_QWEN3; a++) {
-        struct toy_model t = rig_small(a);
+        struct model_testing t = rig_small(a);
         struct train_config c = rig_lora();
         check_all(&t, &c);
     }
@@ -83,20 +83,22 @@ static void adapters_over_quantised_weights(void **state)
 {
     const enum ggml_type types[] = {GGML_TYPE_Q8_0, GGML_TYPE_F16, GGML_TYPE_BF16};
     struct train_config c = rig_lora();
-    struct toy_model t = rig_small(MODEL_QWEN2);
+    struct model_testing t = rig_small(MODEL_QWEN2);
     t.d_ff = 64;
     for (int i = 0; i < 3; i++) {
         t.type = types[i];
         check_all(&t, &c);
     }
-    t = (struct toy_model){.arch = MODEL_LLAMA,
+    t = (struct model_testing){.arch = MODEL_LLAMA,
         .d = 256,
         .n_block = 1,
         .n_head = 4,
         .n_head_kv = 2,
         .d_ff = 256,
+        .head_dim = 64,
+        .n_ctx = 256,
         .n_vocab = 300, /* more than one tile of the output matrix */
-        .noise = 0.1f,
+        .untied = true,
         .type = GGML_TYPE_Q4_K};
     check_all(&t, &c);
 }
@@ -104,7 +106,7 @@ static void adapters_over_quantised_weights(void **state)
 static void windows_and_scaled_rotations(void **state)
 {
     struct train_config c = rig_config();
-    struct toy_model t = rig_small(MODEL_LLAMA);
+    struct model_testing t = rig_small(MODEL_LLAMA);
     t.window = 7;
     t.rope_scaling = "yarn";
     check_all(&t, &c);
@@ -121,7 +123,7 @@ static void long_samples(void **state)
 {
     struct rig r;
     struct train_config c = rig_config();
-    struct toy_model t = rig_small(MODEL_LLAMA);
+    struct model_testing t = rig_small(MODEL_LLAMA);
     c.max_rows = 200;
     for (t.window = 0; t.window <= 90; t.window += 90) {
         rig_open(&r, &t, &c);
