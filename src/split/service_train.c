@@ -176,6 +176,12 @@ static void open_again(struct service *s, struct conn *c, const struct split_hea
         open_answer(s);
 }
 
+/* An edge says something every second; one that was killed without a word must not stand in the next one's way. */
+static bool heard(const struct conn *c)
+{
+    return c && !c->dead && clock_now_ns() - c->heard_ns < 4 * NS_PER_S;
+}
+
 static void handle_open(struct service *s, struct conn *c, const struct split_header *h, const uint8_t *p)
 {
     struct training *t = &s->training;
@@ -189,7 +195,7 @@ static void handle_open(struct service *s, struct conn *c, const struct split_he
         open_again(s, c, h, &o);
         return;
     }
-    if (t->client && (t->client->conns[0] || t->client->conns[1])) {
+    if (t->client && (heard(t->client->conns[0]) || heard(t->client->conns[1]))) {
         conn_refuse(s, c, h, SPLIT_ERR_BUSY, "another training of this hospital runs here: let it end, or stop it");
         return;
     }
