@@ -59,7 +59,7 @@ static const struct cli_option options[] = {
     {"dir", "DIR", "/var/lib/meridian/cloud", "the cloud's folder: authority, hospitals, stores"},
     {"listen", "ADDR:PORT", "[::]:7443", "where edges connect; [::] is all addresses of both families"},
     {"memory", "BYTES", NULL, "most memory of one worker (default: no limit)"},
-    {"kv", "BYTES", NULL, "memory for keys and values of one worker (default: 1G)"},
+    {"kv", "BYTES", NULL, "of it for keys and values (default: a quarter, at most 1G)"},
     CLI_OPTION_THREADS,
     {"edge-life", "TIME", "90d", "how long edges' certificates are good; they renew when a third of it is left"},
     {"server-life", "TIME", "7d", "how long workers' certificates are good; they renew after half of it"},

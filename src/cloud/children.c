@@ -161,7 +161,9 @@ static void closed(struct child *ch)
 
 static void log_end(const struct child *ch, int status)
 {
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+    if (WIFSIGNALED(status) && ch->leaving && WTERMSIG(status) == SIGKILL)
+        log_info("%s has ended", title(ch)); /* as we wanted */
+    else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
         log_error("%s was ended for a forbidden system call (the kernel's log says which)", title(ch));
     else if (WIFSIGNALED(status))
         log_warn("%s was ended by signal %d (%s)", title(ch), WTERMSIG(status), strsignal(WTERMSIG(status)));

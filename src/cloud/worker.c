@@ -295,10 +295,19 @@ static int open_descriptors(struct worker *w, struct error *err)
     return 0;
 }
 
+/* Unless told: a quarter of the memory, at most 1 GiB (the service's own default). */
+static uint64_t kv_bytes(const struct worker_config *cfg)
+{
+    uint64_t quarter = cfg->memory_bytes / 4;
+    if (cfg->kv_bytes || !quarter)
+        return cfg->kv_bytes;
+    return quarter < 1ull << 30 ? quarter : 1ull << 30;
+}
+
 static int serve(struct worker *w, struct error *err)
 {
     struct service_config cfg = {.store = "/store",
-        .kv_bytes = w->cfg->kv_bytes,
+        .kv_bytes = kv_bytes(w->cfg),
         .memory_bytes = w->cfg->memory_bytes,
         .n_threads = w->cfg->n_threads,
         .halves = &half_files};

@@ -17,7 +17,7 @@ struct worker_config {
     const char *store;     /* folder */
     uid_t uid;             /* to become; 0: stay */
     uint64_t memory_bytes; /* 0: no limit */
-    uint64_t kv_bytes;     /* 0: the service's default */
+    uint64_t kv_bytes;     /* 0: a quarter of the memory, at most 1 GiB */
     uint32_t n_threads;    /* 0: cores */
     int control_fd, keylog_fd;
 };

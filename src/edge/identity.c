@@ -223,12 +223,14 @@ static int64_t life(struct edge_identity *i)
 int edge_identity_tick(struct edge_identity *i, struct error *err)
 {
     int64_t now = clock_now_ns();
+    struct error own;
     int rc = 0;
+    err = err ? err : &own;
     if (edge_identity_seconds_left(i) < life(i) / 3 && now >= i->next_try_ns) {
         i->next_try_ns = now + RETRY_NS;
         rc = edge_identity_renew(i, err);
         if (rc)
-            log_warn("this edge's certificate could not be renewed: %s", err ? err->text : "");
+            log_warn("this edge's certificate could not be renewed: %s", err->text);
         else
             log_info("this edge's certificate was renewed, it is good for %lld days",
                 (long long)(edge_identity_seconds_left(i) / DAY));
