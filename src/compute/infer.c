@@ -88,6 +88,14 @@ static uint64_t lay_out(struct infer *x, uint8_t *base)
         x->out_normed = piece(base, &at, out_rows * d);
         x->logits = piece(base, &at, out_rows * x->p.n_vocab);
     }
+    uint64_t wide = x->p.n_head * hd > x->p.d_ff ? x->p.n_head * hd : x->p.d_ff;
+    wide = wide > d ? wide : d;
+    x->columns.most = (uint32_t)((wide + 31) / 32 * 32 + 64); /* no power of two: columns would meet in one cache set */
+    const uint64_t columns = rows > out_rows ? rows : out_rows;
+    x->columns.q = (int8_t *)piece(base, &at, columns * x->columns.most / 4);
+    x->columns.scale = piece(base, &at, columns * (x->columns.most / 32));
+    x->columns.total = piece(base, &at, columns * (x->columns.most / 32));
+    x->columns.sums = (int32_t *)piece(base, &at, columns * (x->columns.most / 16));
     x->scratch_stride = (attend_scratch((uint32_t)hd) + 15) / 16 * 16;
     x->scratch = piece(base, &at, x->cfg.n_threads * x->scratch_stride);
     x->batch.cos = piece(base, &at, rows * half);
@@ -154,7 +162,7 @@ static int init_all(struct infer *x, const struct gguf_file *f, struct error *er
     if (!rc)
         rc = backend_init(x, err);
     if (!rc)
-        rc = weights_load(&x->w, x->cpu, f, &x->p, x->span, err);
+        rc = weights_load(&x->w, x->cpu, f, &x->p, x->span, x->cfg.n_threads, err);
     if (!rc)
         rc = kv_init(&x->kv, x->span.last - x->span.first, x->p.n_head_kv, x->p.head_dim, x->cfg.kv_f32, x->cfg.kv_rows,
             x->cfg.max_seqs, err);

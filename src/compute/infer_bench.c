@@ -2,11 +2,13 @@
  * told otherwise.
  *
  *   infer_bench [TYPE [THREADS [WIDTH [BLOCKS [CONTEXT]]]]]     e.g. infer_bench q4_K 2 2048 16 128
+ *   GGML=1 infer_bench …                                        the products left to ggml's kernels
  *
  * Prints the best of several runs, by the clock and by processor time: the machine may be shared. */
 #include "base/clock.h"
 #include "compute/infer.h"
 #include "compute/kernels.h"
+#include "compute/matrix.h"
 #include "compute/model_testing.h"
 
 #include <stdio.h>
@@ -76,6 +78,7 @@ static struct cost best_of(struct infer *x, uint32_t n, uint32_t context, uint32
 int main(int argc, char **argv)
 {
     struct model_testing m = model_testing_default();
+    matrix_allow(!getenv("GGML"));
     m.type = type_named(argc > 1 ? argv[1] : "q4_K");
     uint32_t threads = argc > 2 ? (uint32_t)atoi(argv[2]) : 0, context = argc > 5 ? (uint32_t)atoi(argv[5]) : 128;
     m.d = argc > 3 ? (uint32_t)atoi(argv[3]) : 2048;

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define NODES_PER_BLOCK 12u
+#define NODES_PER_BLOCK 20u
 
 struct builder {
     struct infer *x;
@@ -41,23 +41,55 @@ static void step(struct builder *b, infer_op *op, void *user, float *data, int64
     ggml_build_forward_expand(b->g, put(b, t, data));
 }
 
+/* Products of the same rows: ours together, ggml's one by one. */
+static void products(struct builder *b, struct mul *m, const struct weight *const *w, float *const *y, uint32_t n,
+    float *in, const uint32_t *rows)
+{
+    if (m->n_w == 0) /* the first graph that is built */
+        for (uint32_t i = 0; i < n; i++)
+            if (w[i]->m.data) {
+                m->w[m->n_w] = w[i];
+                m->y[m->n_w++] = y[i];
+            }
+    m->x = b->x;
+    m->in = in;
+    m->n = rows;
+    if (m->n_w) {
+        step(b, op_round, m, b->x->nowhere, 1);
+        step(b, op_multiply, m, b->x->nowhere, 1);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (!w[i]->m.data)
+            product(b, *w[i], in, y[i]);
+}
+
+static void build_feed_forward(struct builder *b, struct block *block)
+{
+    struct infer *x = b->x;
+    const struct weights_block *w = block->w;
+    const uint32_t *rows = &x->batch.n;
+    block->gate_up.silu = w->gate.m.data && w->up.m.data;
+    products(b, &block->gate_up, (const struct weight *[]){&w->gate, &w->up}, (float *[]){x->gate, x->up}, 2, x->normed,
+        rows);
+    if (!block->gate_up.silu)
+        step(b, op_silu, block, x->gate, x->p.d_ff);
+    products(b, &block->down, (const struct weight *[]){&w->down}, &x->delta, 1, x->gate, rows);
+}
+
 static void build_block(struct builder *b, struct block *block)
 {
     struct infer *x = b->x;
     const struct weights_block *w = block->w;
-    const int64_t d = x->p.d, wide = (int64_t)x->p.n_head * x->p.head_dim;
-    step(b, op_attn_norm, block, x->normed, d);
-    product(b, w->q, x->normed, x->q);
-    product(b, w->k, x->normed, x->k_);
-    product(b, w->v, x->normed, x->v);
+    const int64_t wide = (int64_t)x->p.n_head * x->p.head_dim;
+    const uint32_t *rows = &x->batch.n;
+    step(b, op_attn_norm, block, x->normed, x->p.d);
+    products(b, &block->qkv, (const struct weight *[]){&w->q, &w->k, &w->v}, (float *[]){x->q, x->k_, x->v}, 3,
+        x->normed, rows);
     step(b, op_prepare, block, x->q, wide);
     step(b, op_attend, block, x->a, wide);
-    product(b, w->o, x->a, x->delta);
-    step(b, op_ffn_norm, block, x->normed, d);
-    product(b, w->gate, x->normed, x->gate);
-    product(b, w->up, x->normed, x->up);
-    step(b, op_silu, block, x->gate, x->p.d_ff);
-    product(b, w->down, x->gate, x->delta);
+    products(b, &block->o, (const struct weight *[]){&w->o}, &x->delta, 1, x->a, rows);
+    step(b, op_ffn_norm, block, x->normed, x->p.d);
+    build_feed_forward(b, block);
 }
 
 static void build_body(struct builder *b)
@@ -71,8 +103,9 @@ static void build_body(struct builder *b)
 
 static void build_out(struct builder *b)
 {
-    step(b, op_out_norm, b->x, b->x->out_normed, b->x->p.d);
-    product(b, b->x->w.out, b->x->out_normed, b->x->logits);
+    struct infer *x = b->x;
+    step(b, op_out_norm, x, x->out_normed, x->p.d);
+    products(b, &x->out_mul, (const struct weight *[]){&x->w.out}, &x->logits, 1, x->out_normed, &x->batch.n_wanted);
 }
 
 static int graph_init(struct infer *x, struct graph *ret, uint32_t n, void (*build)(struct builder *b))

@@ -27,12 +27,25 @@ struct tile {
     const struct kv_seq *seq;
 };
 
+/* Up to three products of the same rows, by our own kernels. */
+struct mul {
+    struct infer *x;
+    const struct weight *w[3];
+    float *y[3]; /* [row][w's n_rows] */
+    uint32_t n_w;
+    const float *in;   /* [row][width] */
+    const uint32_t *n; /* rows: of the batch, or wanted */
+    bool silu;         /* y[0] = silu(y[0]) * y[1] */
+    atomic_uint next;  /* the next unit of work to take */
+};
+
 /* What our operations need to know of a block; ggml hands it back to them. */
 struct block {
     struct infer *x;
     uint32_t i; /* within the span */
     const struct weights_block *w;
     atomic_uint next; /* attention: the next unit of work to take */
+    struct mul qkv, o, gate_up, down;
 };
 
 /* The rows in hand. Everything is [max_rows] or more, allocated once. */
@@ -65,15 +78,17 @@ struct infer {
     uint8_t *arena; /* activations; wiped at the end */
     uint64_t arena_size;
     ggml_backend_buffer_t arena_buffer;
-    float *x;              /* [max_rows][d] residual stream */
-    float *normed;         /* [max_rows][d] */
-    float *delta;          /* [max_rows][d] what a half block adds */
-    float *q, *k_, *v, *a; /* [max_rows][heads * head_dim] */
-    float *gate, *up;      /* [max_rows][d_ff]; share memory with q, k, v, a */
-    float *out_normed;     /* [INFER_OUT_ROWS][d] */
-    float *logits;         /* [INFER_OUT_ROWS][n_vocab] */
-    float *scratch;        /* [n_threads][scratch_stride] */
-    float *nowhere;        /* result of operations that have none */
+    float *x;                      /* [max_rows][d] residual stream */
+    float *normed;                 /* [max_rows][d] */
+    float *delta;                  /* [max_rows][d] what a half block adds */
+    float *q, *k_, *v, *a;         /* [max_rows][heads * head_dim] */
+    float *gate, *up;              /* [max_rows][d_ff]; share memory with q, k, v, a */
+    float *out_normed;             /* [INFER_OUT_ROWS][d] */
+    float *logits;                 /* [INFER_OUT_ROWS][n_vocab] */
+    struct matrix_columns columns; /* the rows in hand, rounded for our products */
+    struct mul out_mul;
+    float *scratch; /* [n_threads][scratch_stride] */
+    float *nowhere; /* result of operations that have none */
     uint64_t scratch_stride;
     double *rope_steps;
     double rope_magnitude;
@@ -98,6 +113,8 @@ infer_op op_attend;
 infer_op op_ffn_norm; /* x += delta; normed = norm(x) */
 infer_op op_silu;     /* gate = silu(gate) * up */
 infer_op op_leave;    /* x += delta, and to the caller without output; user: struct infer */
+infer_op op_round;    /* columns = in; user: struct mul */
+infer_op op_multiply; /* after op_round */
 infer_op op_out_norm; /* out_normed = norm(x[wanted]) */
 
 #endif

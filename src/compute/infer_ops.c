@@ -182,6 +182,54 @@ void op_attend(struct ggml_tensor *dst, int ith, int nth, void *user)
     }
 }
 
+void op_round(struct ggml_tensor *dst, int ith, int nth, void *user)
+{
+    struct mul *m = user;
+    const uint32_t width = m->w[0]->m.width, groups = width / MATRIX_GROUP;
+    uint64_t from, to;
+    if (ith == 0)
+        atomic_store_explicit(&m->next, 0, memory_order_relaxed);
+    share((uint64_t)*m->n * groups, ith, nth, &from, &to);
+    while (from < to) {
+        uint64_t column = from / groups, g = from % groups, end = g + (to - from) < groups ? g + (to - from) : groups;
+        matrix_round(&m->x->columns, (uint32_t)column, m->in + column * width, (uint32_t)g, (uint32_t)end);
+        from += end - g;
+    }
+}
+
+/* Tiles [from, to) of the gate and the same of what goes through it. */
+static void multiply_gated(const struct mul *m, uint32_t from, uint32_t to)
+{
+    const struct matrix *gate = &m->w[0]->m, *up = &m->w[1]->m;
+    const uint32_t row = from * MATRIX_TILE, end = to * MATRIX_TILE < gate->n_rows ? to * MATRIX_TILE : gate->n_rows;
+    matrix_multiply(gate, &m->x->columns, *m->n, m->y[0], from, to);
+    matrix_multiply(up, &m->x->columns, *m->n, m->y[1], from, to);
+    for (uint64_t i = 0; i < *m->n; i++) {
+        uint64_t at = i * gate->n_rows + row;
+        m->x->k->silu_mul(m->y[0] + at, m->y[0] + at, m->y[1] + at, end - row);
+    }
+}
+
+/* A unit is some tiles of one of the matrices: some microseconds when there is one row. */
+void op_multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
+{
+    struct mul *m = user;
+    const uint32_t n_w = m->silu ? 1 : m->n_w, few = 4;
+    uint32_t units[3] = {0}, total = 0;
+    for (uint32_t i = 0; i < n_w; i++)
+        total += units[i] = (matrix_tiles(&m->w[i]->m) + few - 1) / few;
+    for (uint32_t u; (u = atomic_fetch_add_explicit(&m->next, 1, memory_order_relaxed)) < total;) {
+        uint32_t i = 0;
+        while (u >= units[i])
+            u -= units[i++];
+        uint32_t n = matrix_tiles(&m->w[i]->m), from = u * few, to = from + few < n ? from + few : n;
+        if (m->silu)
+            multiply_gated(m, from, to);
+        else
+            matrix_multiply(&m->w[i]->m, &m->x->columns, *m->n, m->y[i], from, to);
+    }
+}
+
 void op_silu(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
     struct block *b = user;

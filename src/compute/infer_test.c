@@ -4,6 +4,7 @@
 
 #include "base/rng.h"
 #include "compute/infer.h"
+#include "compute/matrix.h"
 #include "compute/model_testing.h"
 
 #include <stdio.h>
@@ -257,6 +258,16 @@ static void test_all_types(void **state)
     check_types(types, sizeof types / sizeof *types);
 }
 
+/* What machines do that have no kernels of ours for these. */
+static void test_without_ours(void **state)
+{
+    static const enum ggml_type types[] = {
+        GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K};
+    matrix_allow(false);
+    check_types(types, sizeof types / sizeof *types);
+    matrix_allow(true);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest fast[] = {
@@ -264,6 +275,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_odd_sizes),
         cmocka_unit_test(test_common_types),
     };
-    const struct CMUnitTest slow[] = {cmocka_unit_test(test_all_types)};
+    const struct CMUnitTest slow[] = {cmocka_unit_test(test_all_types), cmocka_unit_test(test_without_ours)};
     return argc > 1 ? cmocka_run_group_tests(slow, NULL, NULL) : cmocka_run_group_tests(fast, NULL, NULL);
 }

@@ -5,10 +5,17 @@
 #include <assert.h>
 #include <string.h>
 
+static bool allowed = true;
+
+void matrix_allow(bool allow)
+{
+    allowed = allow;
+}
+
 bool matrix_can(enum ggml_type type, int64_t n_rows, int64_t width)
 {
 #if defined(__x86_64__)
-    if (!__builtin_cpu_supports("avx512vnni") || !__builtin_cpu_supports("avx512bw") ||
+    if (!allowed || !__builtin_cpu_supports("avx512vnni") || !__builtin_cpu_supports("avx512bw") ||
         !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq"))
         return false;
     return matrix_layout(type).codes && width % ggml_blck_size(type) == 0 && width > 0 && width <= (1 << 24) &&
@@ -134,7 +141,8 @@ void matrix_pack(enum ggml_type type, uint32_t n_rows, uint32_t width, const voi
             struct group x;
             take(type, row, g, &x);
             put_codes(type, x.code, r % MATRIX_TILE, codes + (uint64_t)g * l.codes);
-            put_scales(type, &x, r % MATRIX_TILE, scales + (uint64_t)g * l.scales, supers + (uint64_t)(g / 8) * l.supers);
+            put_scales(
+                type, &x, r % MATRIX_TILE, scales + (uint64_t)g * l.scales, supers + (uint64_t)(g / 8) * l.supers);
         }
     }
 }
@@ -146,8 +154,8 @@ void matrix_round(const struct matrix_columns *c, uint32_t column, const float *
 #endif
 }
 
-void matrix_multiply(const struct matrix *m, const struct matrix_columns *c, uint32_t n, float *y, uint32_t from,
-    uint32_t to)
+void matrix_multiply(
+    const struct matrix *m, const struct matrix_columns *c, uint32_t n, float *y, uint32_t from, uint32_t to)
 {
 #if defined(__x86_64__)
     matrix_multiply_vnni(m, c, n, y, from, to);

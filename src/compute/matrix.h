@@ -32,6 +32,7 @@ struct matrix_columns {
 
 /* Whether matrix_multiply can take it here. */
 bool matrix_can(enum ggml_type type, int64_t n_rows, int64_t width);
+void matrix_allow(bool allow); /* for tests and measurements: false leaves everything to ggml. Process-wide */
 uint64_t matrix_bytes(enum ggml_type type, uint32_t n_rows, uint32_t width); /* packed */
 void matrix_pack(enum ggml_type type, uint32_t n_rows, uint32_t width, const void *from, uint8_t *to);
 static inline uint32_t matrix_tiles(const struct matrix *m)
@@ -43,7 +44,7 @@ static inline uint32_t matrix_tiles(const struct matrix *m)
 void matrix_round(const struct matrix_columns *c, uint32_t column, const float *x, uint32_t from, uint32_t to);
 
 /* y[column][row] for the rows of tiles [from, to) and columns [0, n); y's columns are m->n_rows apart. */
-void matrix_multiply(const struct matrix *m, const struct matrix_columns *c, uint32_t n, float *y, uint32_t from,
-    uint32_t to);
+void matrix_multiply(
+    const struct matrix *m, const struct matrix_columns *c, uint32_t n, float *y, uint32_t from, uint32_t to);
 
 #endif

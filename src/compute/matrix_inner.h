@@ -39,7 +39,7 @@ static inline struct matrix_layout matrix_layout(enum ggml_type type)
 }
 
 void matrix_round_vnni(const struct matrix_columns *c, uint32_t column, const float *x, uint32_t from, uint32_t to);
-void matrix_multiply_vnni(const struct matrix *m, const struct matrix_columns *c, uint32_t n, float *y, uint32_t from,
-    uint32_t to);
+void matrix_multiply_vnni(
+    const struct matrix *m, const struct matrix_columns *c, uint32_t n, float *y, uint32_t from, uint32_t to);
 
 #endif

@@ -22,8 +22,11 @@ static float *noise(uint64_t key, uint64_t n)
 
 static struct matrix_columns columns_new(uint32_t n, uint32_t most)
 {
-    return (struct matrix_columns){.q = calloc(n, most), .scale = calloc(n, most / 32 * 4),
-        .total = calloc(n, most / 32 * 4), .sums = calloc(n, most / 16 * 4), .most = most};
+    return (struct matrix_columns){.q = calloc(n, most),
+        .scale = calloc(n, most / 32 * 4),
+        .total = calloc(n, most / 32 * 4),
+        .sums = calloc(n, most / 16 * 4),
+        .most = most};
 }
 
 static void columns_done(struct matrix_columns *c)

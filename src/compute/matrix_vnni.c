@@ -91,8 +91,8 @@ INLINE __m512 add_group(__m512 facc, __m512i sum, __m512 scale, float column)
 }
 
 /* One tile and n columns (n a constant where this is called). */
-INLINE void tile_by(const uint8_t *tile, uint32_t groups, const struct column *c, const int n, __m512 *ret,
-    const enum ggml_type type)
+INLINE void tile_by(
+    const uint8_t *tile, uint32_t groups, const struct column *c, const int n, __m512 *ret, const enum ggml_type type)
 {
     const struct matrix_layout l = matrix_layout(type);
     const uint8_t *scales = tile + (uint64_t)groups * l.codes, *supers = scales + (uint64_t)groups * l.scales;
@@ -181,8 +181,8 @@ INLINE void tiles(const struct matrix *m, const struct matrix_columns *x, uint32
     }
 }
 
-void matrix_multiply_vnni(const struct matrix *m, const struct matrix_columns *c, uint32_t n, float *y, uint32_t from,
-    uint32_t to)
+void matrix_multiply_vnni(
+    const struct matrix *m, const struct matrix_columns *c, uint32_t n, float *y, uint32_t from, uint32_t to)
 {
     switch (m->type) {
     case GGML_TYPE_Q8_0:

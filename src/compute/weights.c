@@ -1,7 +1,7 @@
 /* Two passes over the span's tensors. The first decides for each matrix where it will live and adds up what must be
  * allocated, so that one allocation can be refused with one clear sentence; the second fills it.
  *
- * A matrix is repacked when ggml says that its kernels take a product with this tensor from CPU_REPACK. What is not
+ * What our own kernels take is packed for them. Of the rest, a matrix is repacked when ggml says that its kernels take a product with this tensor from CPU_REPACK. What is not
  * repacked is used in the map, unless it lies there less aligned than ggml's kernels want. */
 #include "compute/weights.h"
 
@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +19,11 @@
 
 #define ALIGN 64u /* of every tensor that we place ourselves; ggml wants 32 */
 
-enum place { PLACE_MAPPED, PLACE_COPIED, PLACE_REPACKED };
+enum place { PLACE_MAPPED, PLACE_COPIED, PLACE_REPACKED, PLACE_PACKED };
 
 struct item {
     const struct gguf_tensor *from;
+    struct weight *to;
     struct ggml_tensor *t;
     enum place place;
     uint64_t at; /* within its buffer */
@@ -32,8 +35,10 @@ struct loader {
     struct weights *w;
     struct item *items;
     uint32_t n_items;
-    uint64_t copied, repacked, n_floats; /* sizes */
-    bool place;                          /* second pass over the floats */
+    uint64_t copied, repacked, packed, n_floats; /* sizes */
+    uint32_t n_threads;
+    atomic_uint next; /* item to pack */
+    bool place;       /* second pass over the floats */
     struct error *err;
 };
 
@@ -68,12 +73,27 @@ static bool is_weight_type(enum ggml_type type)
     return ggml_is_quantized(type) && type != GGML_TYPE_Q8_1 && type != GGML_TYPE_Q8_K;
 }
 
+/* One of ours. */
+static int add_packed(struct loader *l, const struct gguf_tensor *from, struct weight *ret)
+{
+    uint32_t rows = (uint32_t)from->ne[1], width = (uint32_t)from->ne[0];
+    uint64_t size = matrix_bytes(from->type, rows, width);
+    ret->m = (struct matrix){.type = from->type, .n_rows = rows, .width = width};
+    ret->m.tile_bytes = size / matrix_tiles(&ret->m);
+    l->items[l->n_items++] = (struct item){.from = from, .to = ret, .place = PLACE_PACKED, .at = l->packed};
+    l->packed += size;
+    l->w->bytes += size;
+    return 0;
+}
+
 static int load_matrix(struct loader *l, const char *name, struct weight *ret)
 {
     const struct gguf_tensor *from = gguf_file_tensor(l->f, name);
     if (!from)
         return error_set(l->err, EINVAL, "%s: tensor %s is missing; this part of the model lies in another file",
             gguf_file_name(l->f), name);
+    if (matrix_can(from->type, from->ne[1], from->ne[0]))
+        return add_packed(l, from, ret);
     struct item *it = &l->items[l->n_items];
     bool repack = is_weight_type(from->type) && l->cpu->repack && can_multiply(l->cpu, l->cpu->repack, from);
     if (!repack && (!is_weight_type(from->type) || !can_multiply(l->cpu, l->cpu->plain, from)))
@@ -200,18 +220,55 @@ static ggml_backend_buffer_t allocate(struct loader *l, ggml_backend_buffer_type
     return buffer;
 }
 
+/* A thread that packs whatever nobody has taken yet. */
+static void *pack_some(void *user)
+{
+    struct loader *l = user;
+    for (uint32_t i; (i = atomic_fetch_add(&l->next, 1)) < l->n_items;) {
+        struct item *it = &l->items[i];
+        struct matrix *m = &it->to->m;
+        if (it->place != PLACE_PACKED)
+            continue;
+        matrix_pack(m->type, m->n_rows, m->width, it->from->data, l->w->packed + it->at);
+        m->data = l->w->packed + it->at;
+    }
+    return NULL;
+}
+
+static bool pack_all(struct loader *l)
+{
+    if (!l->packed)
+        return true;
+    void *mem = mmap(NULL, l->packed, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mem == MAP_FAILED)
+        return false;
+    madvise(mem, l->packed, MADV_HUGEPAGE); /* fewer misses when decoding walks over all of it */
+    l->w->packed = mem;
+    l->w->packed_size = l->packed;
+    pthread_t threads[16];
+    uint32_t n = 0, most = l->n_threads - 1 < 16 ? l->n_threads - 1 : 16;
+    while (n < most && pthread_create(&threads[n], NULL, pack_some, l) == 0)
+        n++;
+    pack_some(l);
+    while (n > 0)
+        pthread_join(threads[--n], NULL);
+    return true;
+}
+
 static int place_all(struct loader *l)
 {
-    uint64_t need = l->copied + l->repacked;
+    uint64_t need = l->copied + l->repacked + l->packed;
     uint64_t have = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     if (need > have)
         return too_little(l, need);
     ggml_backend_buffer_t copied = l->copied ? allocate(l, l->cpu->plain, l->copied) : NULL;
     ggml_backend_buffer_t repacked = l->repacked ? allocate(l, l->cpu->repack, l->repacked) : NULL;
-    if ((l->copied && !copied) || (l->repacked && !repacked))
+    if ((l->copied && !copied) || (l->repacked && !repacked) || !pack_all(l))
         return too_little(l, need);
     for (uint32_t i = 0; i < l->n_items; i++) {
         struct item *it = &l->items[i];
+        if (it->place == PLACE_PACKED)
+            continue;
         if (it->place == PLACE_MAPPED) {
             void *data = (void *)(uintptr_t)it->from->data; /* never written */
             ggml_backend_buffer_t b = keep(l->w, ggml_backend_cpu_buffer_from_ptr(data, it->from->size));
@@ -256,12 +313,12 @@ static int load_all(struct loader *l, const struct model_params *p, struct span 
 }
 
 int weights_load(struct weights *ret, const struct cpu *cpu, const struct gguf_file *f, const struct model_params *p,
-    struct span span, struct error *err)
+    struct span span, uint32_t n_threads, struct error *err)
 {
     uint32_t n = 7 * (span.last - span.first) + 1;
     struct weights w = {0};
     struct ggml_init_params init = {.mem_size = (n + 1) * ggml_tensor_overhead(), .no_alloc = true};
-    struct loader l = {.cpu = cpu, .f = f, .w = &w, .err = err};
+    struct loader l = {.cpu = cpu, .f = f, .w = &w, .n_threads = n_threads, .err = err};
     w.ctx = ggml_init(init);
     w.blocks = calloc(span.last - span.first + 1, sizeof *w.blocks);
     w.buffers = calloc(n + 2, sizeof(*w.buffers));
@@ -283,5 +340,7 @@ void weights_done(struct weights *w)
     free(w->buffers);
     free(w->blocks);
     free(w->floats);
+    if (w->packed)
+        munmap(w->packed, w->packed_size);
     *w = (struct weights){0};
 }

@@ -1,20 +1,21 @@
-/* The weights of a span as ggml tensors: repacked copies where this machine has faster kernels for the type, otherwise
- * used where the file is mapped. Norms and biases are plain floats. */
+/* The weights of a span: packed for our own kernels where they take the type (matrix.h); else as ggml tensors, repacked
+ * where ggml has faster kernels for that, otherwise used where the file is mapped. Norms and biases are plain floats. */
 #ifndef MERIDIAN_COMPUTE_WEIGHTS_H
 #define MERIDIAN_COMPUTE_WEIGHTS_H
 
 #include "base/error.h"
 #include "compute/cpu.h"
 #include "compute/infer.h"
+#include "compute/matrix.h"
 #include "model/gguf_file.h"
 #include "model/params.h"
 
 #include <stdint.h>
 
-/* A matrix, and the least number of columns it must be multiplied with (columns.h). */
 struct weight {
-    struct ggml_tensor *t;
-    uint32_t least;
+    struct matrix m;       /* ours, or m.data is NULL and */
+    struct ggml_tensor *t; /* ggml's, and */
+    uint32_t least;        /* the least number of columns it must be multiplied with (columns.h) */
 };
 
 struct weights_block {
@@ -37,11 +38,13 @@ struct weights {
     ggml_backend_buffer_t *buffers;
     uint32_t n_buffers;
     float *floats;
+    uint8_t *packed; /* mapped; all of ours */
+    uint64_t packed_size;
 };
 
-/* `f` must outlive it. */
+/* `f` must outlive it. Packs on n_threads threads. */
 int weights_load(struct weights *ret, const struct cpu *cpu, const struct gguf_file *f, const struct model_params *p,
-    struct span span, struct error *err);
+    struct span span, uint32_t n_threads, struct error *err);
 void weights_done(struct weights *w); /* {0} allowed */
 
 #endif
