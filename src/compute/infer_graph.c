@@ -48,6 +48,7 @@ static void products(struct builder *b, struct mul *m, const struct weight *cons
     if (m->n_w == 0) /* the first graph that is built */
         for (uint32_t i = 0; i < n; i++)
             if (w[i]->m.data) {
+                m->rounds |= matrix_packs(w[i]->m.type);
                 m->w[m->n_w] = w[i];
                 m->y[m->n_w++] = y[i];
             }

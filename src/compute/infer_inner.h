@@ -35,6 +35,7 @@ struct mul {
     uint32_t n_w;
     const float *in;   /* [row][width] */
     const uint32_t *n; /* rows: of the batch, or wanted */
+    bool rounds;       /* some of them take rounded columns */
     bool silu;         /* y[0] = silu(y[0]) * y[1] */
     atomic_uint next;  /* the next unit of work to take */
 };

@@ -189,6 +189,8 @@ void op_round(struct ggml_tensor *dst, int ith, int nth, void *user)
     uint64_t from, to;
     if (ith == 0)
         atomic_store_explicit(&m->next, 0, memory_order_relaxed);
+    if (!m->rounds)
+        return;
     share((uint64_t)*m->n * groups, ith, nth, &from, &to);
     while (from < to) {
         uint64_t column = from / groups, g = from % groups, end = g + (to - from) < groups ? g + (to - from) : groups;
@@ -202,8 +204,8 @@ static void multiply_gated(const struct mul *m, uint32_t from, uint32_t to)
 {
     const struct matrix *gate = &m->w[0]->m, *up = &m->w[1]->m;
     const uint32_t row = from * MATRIX_TILE, end = to * MATRIX_TILE < gate->n_rows ? to * MATRIX_TILE : gate->n_rows;
-    matrix_multiply(gate, &m->x->columns, *m->n, m->y[0], from, to);
-    matrix_multiply(up, &m->x->columns, *m->n, m->y[1], from, to);
+    matrix_multiply(gate, &m->x->columns, m->in, *m->n, m->y[0], from, to);
+    matrix_multiply(up, &m->x->columns, m->in, *m->n, m->y[1], from, to);
     for (uint64_t i = 0; i < *m->n; i++) {
         uint64_t at = i * gate->n_rows + row;
         m->x->k->silu_mul(m->y[0] + at, m->y[0] + at, m->y[1] + at, end - row);
@@ -226,7 +228,7 @@ void op_multiply(struct ggml_tensor *dst, int ith, int nth, void *user)
         if (m->silu)
             multiply_gated(m, from, to);
         else
-            matrix_multiply(&m->w[i]->m, &m->x->columns, *m->n, m->y[i], from, to);
+            matrix_multiply(&m->w[i]->m, &m->x->columns, m->in, *m->n, m->y[i], from, to);
     }
 }
 

@@ -37,8 +37,22 @@ static inline uint64_t attend_scratch(uint32_t head_dim)
     return (uint64_t)ATTEND_ROWS * (ATTEND_BLOCK + 2 * (uint64_t)head_dim + 32);
 }
 
+enum kernel_float { KERNEL_F32, KERNEL_F16, KERNEL_BF16 };
+
+/* y[c][r] = the product of row r of w (row-major, packed, in its type) and column c of x [n][width]; y's columns are
+ * y_stride apart. A row and a column meet in 16 lanes along the width, added up at the end. */
+struct multiply {
+    enum kernel_float type;
+    const void *w;
+    uint64_t width, y_stride;
+    const float *x;
+    uint32_t n_rows, n;
+    float *y;
+};
+
 struct kernels {
     const char *name;
+    void (*multiply)(const struct multiply *m);
     void (*rms_norm)(float *dst, const float *x, const float *w, uint32_t n, float eps); /* dst may be x */
     void (*add)(float *dst, const float *a, const float *b, uint64_t n);                 /* dst may be a or b */
     void (*silu_mul)(float *dst, const float *gate, const float *up, uint64_t n);        /* silu(gate) * up */

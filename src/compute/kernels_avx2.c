@@ -5,6 +5,8 @@
 #define VN 8
 #define NQ 4
 #define NG 2
+#define MR 4
+#define MC 1
 
 typedef __m256 vf;
 #define v_load(p)      _mm256_loadu_ps(p)
@@ -20,10 +22,12 @@ typedef __m256 vf;
 #define v_round(a)     _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define v_pow2(n)                                                                                                      \
     _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23))
-#define v_from16(p)  _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p)))
+#define v_from16(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p)))
+#define v_frombf(p)                                                                                                    \
+    _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p))), 16))
 #define v_to16(p, v) _mm_storeu_si128((__m128i *)(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT))
 
 #include "compute/kernels_body.h"
 
 extern const struct kernels kernels_avx2;
-const struct kernels kernels_avx2 = {"avx2", rms_norm, add, silu_mul, log_sum_exp, to_f16, attend};
+const struct kernels kernels_avx2 = {"avx2", multiply, rms_norm, add, silu_mul, log_sum_exp, to_f16, attend};

@@ -6,7 +6,9 @@
  *   v_round        to nearest integer, as a float
  *   v_pow2(n)      2^n for integral n in [-126, 127]
  *   v_from16(p)    VN halves to floats; v_to16(p, v) back
- *   NQ, NG         tile of queries and of vectors that fits the registers */
+ *   v_frombf(p)    VN bfloat16 to floats
+ *   NQ, NG         tile of queries and of vectors that fits the registers
+ *   MR, MC         tile of rows and columns of a product that does */
 #include "compute/kernels.h"
 
 #include <math.h>
@@ -143,6 +145,100 @@ static void to_f16(uint16_t *dst, const float *x, uint32_t n)
         v_to16(h, v_load(f));
         memcpy(dst + i, h, (n - i) * sizeof *h);
     }
+}
+
+/* ---- products with float weights ---- */
+
+INLINE uint64_t float_bytes(const enum kernel_float type)
+{
+    return type == KERNEL_F32 ? 4 : 2;
+}
+
+INLINE vf v_weight(const uint8_t *p, uint64_t i, const enum kernel_float type)
+{
+    if (type == KERNEL_F32)
+        return v_load((const float *)p + i);
+    return type == KERNEL_F16 ? v_from16((const uint16_t *)p + i) : v_frombf((const uint16_t *)p + i);
+}
+
+/* The last steps of a width that is no multiple of 16, filled up with zeros. */
+INLINE const uint8_t *padded(const uint8_t *p, uint64_t bytes, uint8_t room[64])
+{
+    memset(room, 0, 64);
+    memcpy(room, p, bytes);
+    return room;
+}
+
+INLINE void multiply_tile(
+    const struct multiply *m, uint64_t row, uint64_t column, const int nr, const int nc, const enum kernel_float type)
+{
+    const uint64_t elt = float_bytes(type), whole = m->width & ~(uint64_t)15, rest = m->width - whole;
+    const uint8_t *w[MR];
+    const float *x[MC];
+    vf acc[MR][MC][NV];
+    for (int r = 0; r < nr; r++)
+        w[r] = (const uint8_t *)m->w + (row + (uint64_t)r) * m->width * elt;
+    for (int c = 0; c < nc; c++)
+        x[c] = m->x + (column + (uint64_t)c) * m->width;
+    for (int r = 0; r < nr; r++)
+        for (int c = 0; c < nc; c++)
+            for (int j = 0; j < NV; j++)
+                acc[r][c][j] = v_set1(0);
+    for (uint64_t k = 0; k < whole; k += 16)
+        for (int j = 0; j < NV; j++) {
+            vf a[MR];
+            for (int r = 0; r < nr; r++)
+                a[r] = v_weight(w[r], k + (uint64_t)(j * VN), type);
+            for (int c = 0; c < nc; c++) {
+                vf b = v_load(x[c] + k + j * VN);
+                for (int r = 0; r < nr; r++)
+                    acc[r][c][j] = v_fma(a[r], b, acc[r][c][j]);
+            }
+        }
+    if (rest) {
+        uint8_t wr[64], xr[64];
+        for (int c = 0; c < nc; c++) {
+            const float *b = (const float *)padded((const uint8_t *)(x[c] + whole), rest * 4, xr);
+            for (int r = 0; r < nr; r++) {
+                const uint8_t *a = padded(w[r] + whole * elt, rest * elt, wr);
+                for (int j = 0; j < NV; j++)
+                    acc[r][c][j] = v_fma(v_weight(a, (uint64_t)(j * VN), type), v_load(b + j * VN), acc[r][c][j]);
+            }
+        }
+    }
+    for (int c = 0; c < nc; c++)
+        for (int r = 0; r < nr; r++)
+            m->y[(column + (uint64_t)c) * m->y_stride + row + (uint64_t)r] = sum16(acc[r][c]);
+}
+
+INLINE void multiply_rows(const struct multiply *m, uint64_t row, const int nr, const enum kernel_float type)
+{
+    uint64_t c = 0;
+    for (; c + MC <= m->n; c += MC)
+        multiply_tile(m, row, c, nr, MC, type);
+    for (; c + 2 <= m->n && MC > 2; c += 2)
+        multiply_tile(m, row, c, nr, 2, type);
+    for (; c < m->n; c++)
+        multiply_tile(m, row, c, nr, 1, type);
+}
+
+INLINE void multiply_all(const struct multiply *m, const enum kernel_float type)
+{
+    uint64_t r = 0;
+    for (; r + MR <= m->n_rows; r += MR)
+        multiply_rows(m, r, MR, type);
+    for (; r < m->n_rows; r++)
+        multiply_rows(m, r, 1, type);
+}
+
+static void multiply(const struct multiply *m)
+{
+    if (m->type == KERNEL_F32)
+        multiply_all(m, KERNEL_F32);
+    else if (m->type == KERNEL_F16)
+        multiply_all(m, KERNEL_F16);
+    else
+        multiply_all(m, KERNEL_BF16);
 }
 
 /* ---- attention ----

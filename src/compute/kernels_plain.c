@@ -6,6 +6,8 @@
 #define VN 1
 #define NQ 2
 #define NG 16
+#define MR 2
+#define MC 1
 
 typedef float vf;
 static inline vf v_load(const float *p)
@@ -43,6 +45,14 @@ static inline vf v_from16(const uint16_t *p)
 {
     return ggml_fp16_to_fp32(*p);
 }
+static inline vf v_frombf(const uint16_t *p)
+{
+    union {
+        uint32_t u;
+        float f;
+    } x = {.u = (uint32_t)*p << 16};
+    return x.f;
+}
 static inline void v_to16(uint16_t *p, vf v)
 {
     *p = ggml_fp32_to_fp16(v);
@@ -51,4 +61,4 @@ static inline void v_to16(uint16_t *p, vf v)
 #include "compute/kernels_body.h"
 
 extern const struct kernels kernels_plain;
-const struct kernels kernels_plain = {"plain", rms_norm, add, silu_mul, log_sum_exp, to_f16, attend};
+const struct kernels kernels_plain = {"plain", multiply, rms_norm, add, silu_mul, log_sum_exp, to_f16, attend};

@@ -2,6 +2,8 @@
  * block formats are ggml's (ggml-common.h describes them). */
 #include "compute/matrix_inner.h"
 
+#include "compute/kernels.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -12,17 +14,28 @@ void matrix_allow(bool allow)
     allowed = allow;
 }
 
-bool matrix_can(enum ggml_type type, int64_t n_rows, int64_t width)
+static bool has_vnni(void)
 {
 #if defined(__x86_64__)
-    if (!allowed || !__builtin_cpu_supports("avx512vnni") || !__builtin_cpu_supports("avx512bw") ||
-        !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq"))
-        return false;
-    return matrix_layout(type).codes && width % ggml_blck_size(type) == 0 && width > 0 && width <= (1 << 24) &&
-           n_rows > 0 && n_rows <= INT32_MAX;
+    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 #else
     return false;
 #endif
+}
+
+bool matrix_packs(enum ggml_type type)
+{
+    return matrix_layout(type).codes > 0;
+}
+
+bool matrix_can(enum ggml_type type, int64_t n_rows, int64_t width)
+{
+    if (!allowed || n_rows <= 0 || n_rows > INT32_MAX || width <= 0 || width > 1 << 24)
+        return false;
+    if (type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16)
+        return true;
+    return matrix_packs(type) && has_vnni() && width % ggml_blck_size(type) == 0;
 }
 
 static uint64_t tile_bytes(enum ggml_type type, uint32_t width)
@@ -154,10 +167,29 @@ void matrix_round(const struct matrix_columns *c, uint32_t column, const float *
 #endif
 }
 
-void matrix_multiply(
-    const struct matrix *m, const struct matrix_columns *c, uint32_t n, float *y, uint32_t from, uint32_t to)
+static void multiply_floats(const struct matrix *m, const float *x, uint32_t n, float *y, uint32_t from, uint32_t to)
 {
+    const uint64_t row = (uint64_t)from * MATRIX_TILE, end = (uint64_t)to * MATRIX_TILE;
+    struct multiply k = {.type = m->type == GGML_TYPE_F32   ? KERNEL_F32
+                                 : m->type == GGML_TYPE_F16 ? KERNEL_F16
+                                                            : KERNEL_BF16,
+        .w = m->data + row * m->width * ggml_type_size(m->type),
+        .width = m->width,
+        .y_stride = m->n_rows,
+        .x = x,
+        .n = n,
+        .n_rows = (uint32_t)((end < m->n_rows ? end : m->n_rows) - row),
+        .y = y + row};
+    kernels_get()->multiply(&k);
+}
+
+void matrix_multiply(const struct matrix *m, const struct matrix_columns *c, const float *x, uint32_t n, float *y,
+    uint32_t from, uint32_t to)
+{
+    if (!matrix_packs(m->type))
+        multiply_floats(m, x, n, y, from, to);
 #if defined(__x86_64__)
-    matrix_multiply_vnni(m, c, n, y, from, to);
+    else
+        matrix_multiply_vnni(m, c, n, y, from, to);
 #endif
 }

@@ -56,7 +56,7 @@ static void check(enum ggml_type type, uint32_t rows, uint32_t width)
     struct matrix_columns c = columns_new(COLUMNS, width + 64);
     for (uint32_t i = 0; i < COLUMNS; i++)
         matrix_round(&c, i, x + (uint64_t)i * width, 0, width / 32);
-    matrix_multiply(&m, &c, COLUMNS, y, 0, matrix_tiles(&m));
+    matrix_multiply(&m, &c, x, COLUMNS, y, 0, matrix_tiles(&m));
     for (uint32_t i = 0; i < COLUMNS; i++)
         for (uint32_t r = 0; r < rows; r++) {
             double want = 0, size = 0;
@@ -72,7 +72,7 @@ static void check(enum ggml_type type, uint32_t rows, uint32_t width)
         }
     for (uint32_t i = 0; i < COLUMNS; i++) {
         matrix_round(&c, 0, x + (uint64_t)i * width, 0, width / 32);
-        matrix_multiply(&m, &c, 1, one, 0, matrix_tiles(&m));
+        matrix_multiply(&m, &c, x, 1, one, 0, matrix_tiles(&m));
         assert_memory_equal(one, y + (uint64_t)i * rows, rows * sizeof *one);
     }
     columns_done(&c);
@@ -101,7 +101,8 @@ static void test_products(void **state)
 
 static void test_what_it_takes(void **state)
 {
-    assert_false(matrix_can(GGML_TYPE_F16, 16, 256));
+    assert_true(matrix_can(GGML_TYPE_F16, 17, 13));
+    assert_false(matrix_can(GGML_TYPE_IQ4_XS, 16, 256));
     assert_false(matrix_can(GGML_TYPE_Q4_K, 16, 128));
     assert_false(matrix_can(GGML_TYPE_Q8_0, 16, 16));
 }
@@ -121,13 +122,13 @@ static void bench(void)
         uint8_t *raw = calloc(rows, ggml_row_size(types[i], width));
         struct matrix m = pack(types[i], rows, width, raw);
         struct matrix_columns c = columns_new(64, width + 64);
-        float *y = calloc(64ull * rows, sizeof *y);
+        float *y = calloc(64ull * rows, sizeof *y), *x = calloc(64ull * width, sizeof *x);
         printf("%-5s", ggml_type_name(types[i]));
         for (uint32_t n = 1; n <= 64; n *= 2) {
             int64_t best = INT64_MAX;
             for (int k = 0; k < 20; k++) {
                 int64_t t = cpu_ns();
-                matrix_multiply(&m, &c, n, y, 0, matrix_tiles(&m));
+                matrix_multiply(&m, &c, x, n, y, 0, matrix_tiles(&m));
                 t = cpu_ns() - t;
                 best = t < best ? t : best;
             }
@@ -138,6 +139,7 @@ static void bench(void)
         columns_done(&c);
         free((void *)(uintptr_t)m.data);
         free(raw);
+        free(x);
         free(y);
     }
 }

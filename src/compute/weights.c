@@ -74,11 +74,16 @@ static bool is_weight_type(enum ggml_type type)
 }
 
 /* One of ours. */
-static int add_packed(struct loader *l, const struct gguf_tensor *from, struct weight *ret)
+static int add_ours(struct loader *l, const struct gguf_tensor *from, struct weight *ret)
 {
     uint32_t rows = (uint32_t)from->ne[1], width = (uint32_t)from->ne[0];
     uint64_t size = matrix_bytes(from->type, rows, width);
     ret->m = (struct matrix){.type = from->type, .n_rows = rows, .width = width};
+    if (!matrix_packs(from->type)) {
+        ret->m.data = from->data;
+        l->w->bytes += from->size;
+        return 0;
+    }
     ret->m.tile_bytes = size / matrix_tiles(&ret->m);
     l->items[l->n_items++] = (struct item){.from = from, .to = ret, .place = PLACE_PACKED, .at = l->packed};
     l->packed += size;
@@ -93,7 +98,7 @@ static int load_matrix(struct loader *l, const char *name, struct weight *ret)
         return error_set(l->err, EINVAL, "%s: tensor %s is missing; this part of the model lies in another file",
             gguf_file_name(l->f), name);
     if (matrix_can(from->type, from->ne[1], from->ne[0]))
-        return add_packed(l, from, ret);
+        return add_ours(l, from, ret);
     struct item *it = &l->items[l->n_items];
     bool repack = is_weight_type(from->type) && l->cpu->repack && can_multiply(l->cpu, l->cpu->repack, from);
     if (!repack && (!is_weight_type(from->type) || !can_multiply(l->cpu, l->cpu->plain, from)))
