@@ -1,7 +1,8 @@
 /* `meridian train`: teach a model on campus, its middle in the cloud or everything here. */
 #include "base/clock.h"
-#include "cli/common.h"
+#include "cli/remote.h"
 #include "cli/verbs.h"
+#include "split/remote_train.h"
 #include "split/train_job.h"
 
 #include <errno.h>
@@ -89,8 +90,14 @@ static int read_files(const struct cli_args *args, struct train_job *job, struct
             err, EINVAL, "give either --edge HALF (with its middle in the cloud) or --local MODEL (all of it here)");
         return CLI_USAGE;
     }
-    if (local && job->cloud_half) {
-        error_set(err, EINVAL, "--cloud-half belongs to --edge; --local takes a whole model");
+    if (local && (job->cloud_half || cli_str(args, "identity"))) {
+        error_set(err, EINVAL, "--cloud-half and --identity belong to --edge; --local takes a whole model");
+        return CLI_USAGE;
+    }
+    if (edge && !job->cloud_half && !cli_str(args, "identity")) {
+        error_set(err, EINVAL,
+            "--edge needs --identity DIR (made by `edge join`), or --cloud-half FILE to train both "
+            "halves here");
         return CLI_USAGE;
     }
     int rc = cli_need(args, "data", &job->data, err);
@@ -203,18 +210,56 @@ static void say_end(
         printf("the adapter alone: %s/%s-adapter.gguf\n", job->dir, what);
 }
 
+/* --- the middle in the cloud ------------------------------------------------------------------------------------- */
+
+struct far {
+    struct cli_model edge;
+    struct cli_remote remote;
+};
+
+static int connect_far(void *user, struct train_middle **ret, const struct model_params *p,
+    const struct local_train_config *cfg, struct error *err)
+{
+    struct far *far = user;
+    struct remote_train_config c = {.remote = far->remote.config, .train = cfg->train, .n_slots = cfg->n_slots};
+    memcpy(c.run, cfg->run, sizeof(c.run));
+    return remote_train_create(ret, &c, err);
+}
+
+static int open_far(struct far *far, const struct cli_args *args, struct train_job *job, struct error *err)
+{
+    if (!cli_str(args, "identity"))
+        return 0;
+    int rc = cli_model_open(&far->edge, job->model, err);
+    rc = rc ? rc : cli_remote_init(&far->remote, args, &far->edge, err);
+    job->connect = connect_far;
+    job->connect_user = far;
+    job->cloud_half = NULL; /* goes to the worker, if that does not have it */
+    return rc;
+}
+
+static void close_far(struct far *far)
+{
+    cli_remote_done(&far->remote);
+    if (far->edge.file)
+        cli_model_close(&far->edge);
+}
+
 static int run(const struct cli_args *args, struct error *err)
 {
     struct show s = {.json = cli_flag(args, "json")};
     struct train_job job = {.on_ready = on_ready};
     struct trainer_result r;
+    struct far far = {0};
     int rc = read_job(args, &job, err);
     if (rc)
         return rc;
     s.split = cli_str(args, "edge") != NULL;
     job.plan.on_progress = on_progress;
     job.plan.user = &s;
-    rc = train_job_run(&job, &r, err);
+    rc = open_far(&far, args, &job, err);
+    rc = rc ? rc : train_job_run(&job, &r, err);
+    close_far(&far);
     if (rc)
         return rc;
     say_end(args, &s, &job, &r);
@@ -223,7 +268,11 @@ static int run(const struct cli_args *args, struct error *err)
 
 static const struct cli_option options[] = {
     {"edge", "HALF", NULL, "the campus half; its middle is trained in the cloud"},
-    {"cloud-half", "FILE", NULL, "with --edge: the cloud half is here too (rehearsal on one machine)"},
+    CLI_OPTION_IDENTITY,
+    {"cloud-half", "FILE", NULL,
+        "the cloud's half: installed there if the worker does not have it; without --identity trained here"},
+    {"codec", "NAME", "f32", "how vectors and gradients travel: f32, f16 or int8"},
+    CLI_OPTION_KEYLOG,
     {"local", "MODEL", NULL, "a whole model, trained in this process"},
     {"data", "FILE", NULL, "samples, one JSON object a line: {\"messages\":[…]} or {\"text\":…}"},
     {"out", "DIR", NULL, "checkpoints and results"},
@@ -265,8 +314,11 @@ const struct cli_verb verb_train = {
         "Samples, tokens and labels stay here; the cloud computes its blocks' forward and backward. Checkpoints are\n"
         "taken on both sides at the same step. ^C takes one and stops; after a crash of either side, the same command\n"
         "with --resume goes on from the last one and ends with the same weights, bit for bit.",
-    .example = "meridian train --local tiny.gguf --data samples.jsonl --out run1 --epochs 3\n"
-               "meridian train --edge edge.gguf --cloud-half cloud.gguf --data samples.jsonl --out run2 --lora-rank 8",
+    .example =
+        "meridian train --edge edge.gguf --identity /srv/meridian-edge --cloud-half cloud.gguf --data samples.jsonl "
+        "--out run1\n"
+        "meridian train --edge edge.gguf --identity /srv/meridian-edge --data samples.jsonl --out run2 --lora-rank 8\n"
+        "meridian train --local tiny.gguf --data samples.jsonl --out run3 --epochs 3",
     .options = options,
     .run = run,
 };

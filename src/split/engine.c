@@ -324,6 +324,7 @@ static void on_event(struct engine *e, const struct middle_event *ev, int64_t no
             engine_lost(e, s, now_ns);
         break;
     case MIDDLE_DOWN:
+        snprintf(e->down_text, sizeof(e->down_text), "%s", ev->text ? ev->text : "");
         if (!e->down)
             e->down_since_ns = now_ns;
         e->down = true;
@@ -348,6 +349,7 @@ static bool take_events(struct engine *e, int64_t wait_ns)
             break;
         if (rc) {
             middle_failed(e, strerror(-rc));
+            nanosleep(&(struct timespec){.tv_nsec = NS_PER_S / 10}, NULL); /* it may go on saying so */
             break;
         }
         any = true;

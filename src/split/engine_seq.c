@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -342,9 +343,11 @@ void engine_reap_cancelled(struct engine *e)
 
 void engine_fail_waiting(struct engine *e, int64_t now_ns)
 {
-    static const char text[] = "there is no connection to the cloud; try again later, or ask whoever runs the link";
+    char text[400];
     if (!e->down)
         return;
+    snprintf(text, sizeof(text), "there is no connection to the cloud%s%s%s: try again later",
+        e->down_text[0] ? " (" : "", e->down_text, e->down_text[0] ? ")" : "");
     end_in_slots(e, ripe_too_late, now_ns, ENGINE_FAILED, text);
     end_in_line(e, ripe_too_late, now_ns, ENGINE_FAILED, text);
 }

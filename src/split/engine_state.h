@@ -93,6 +93,7 @@ struct engine {
     int64_t ask_again_ns;
     bool down;
     int64_t down_since_ns, stats_ns;
+    char down_text[256];
     struct batch decode, prefill, back; /* head's two, and the tail's */
     uint32_t want_cap, most_drafts;     /* most_drafts 0: no speculation */
     float *logits;                      /* [want_cap][n_vocab] */

@@ -68,6 +68,14 @@ static int went_down(struct trainer *t, struct error *err)
     return 0;
 }
 
+/* Also before the first event: a cloud that was never there is away, too. */
+static bool connected(struct trainer *t)
+{
+    struct train_middle_stats st = {0};
+    t->middle->ops->stats(t->middle, &st);
+    return st.up;
+}
+
 static void note_lost(struct trainer *t, const struct train_event *ev)
 {
     t->n_lost_steps = ev->n_steps < 4 ? ev->n_steps : 4;
@@ -83,7 +91,7 @@ int trainer_next(struct trainer *t, struct train_event *ret, struct error *err)
             return error_set(err, -rc, "the link to the cloud failed: %s", strerror(-rc));
         if (rc == -EAGAIN) {
             trainer_show(t, false);
-            if (t->down_since_ns && (rc = went_down(t, err)))
+            if (!connected(t) && (rc = went_down(t, err)))
                 return rc;
             continue;
         }
