@@ -23,7 +23,7 @@
 
 static uid_t uid_of(const struct children *c, const struct child *ch)
 {
-    return geteuid() ? 0 : c->cfg->uid_base + (ch->enrol ? 0 : 1 + ch->of.slot);
+    return !spawn_as_root() ? 0 : c->cfg->uid_base + (ch->enrol ? 0 : 1 + ch->of.slot);
 }
 
 struct words {

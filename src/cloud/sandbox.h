@@ -2,8 +2,8 @@
  * locks itself in once it has loaded what it needs (sandbox_enter). After that it sees one folder, no network, no other
  * process, has no rights, and dies on a system call outside a short list. Connections reach it as descriptors only.
  *
- * As root: a user id of its own. As an ordinary user: a user namespace (then all share the caller's id outside, and are
- * kept apart by their mount, PID and network namespaces alone). */
+ * As root: a user id of its own. As an ordinary user, or root without CAP_SYS_ADMIN (a container): a user namespace; then
+ * all share the caller's id outside, and are kept apart by their mount, PID and network namespaces alone. */
 #ifndef MERIDIAN_CLOUD_SANDBOX_H
 #define MERIDIAN_CLOUD_SANDBOX_H
 
@@ -21,7 +21,10 @@ struct spawn_config {
     int cgroup_fd;           /* the child is born in this cgroup v2 folder; -1: ours */
 };
 
-/* A child in new mount, network, PID, IPC and UTS namespaces (and a user namespace when we are not root), in a session of
+/* Whether we may give each process a user id of its own; else spawn makes user namespaces. */
+bool spawn_as_root(void);
+
+/* A child in new mount, network, PID, IPC and UTS namespaces (and a user namespace unless spawn_as_root), in a session of
  * its own, killed when the thread that calls this ends. *ret_pidfd: readable when it has ended. */
 int spawn(pid_t *ret_pid, int *ret_pidfd, const struct spawn_config *cfg, struct error *err);
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -85,19 +86,22 @@ static long clone_child(uint64_t flags, int cgroup_fd, int *ret_pidfd)
     return syscall(SYS_clone3, &a, sizeof(a));
 }
 
+bool spawn_as_root(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct has[2] = {{0}};
+    return !geteuid() && !syscall(SYS_capget, &header, has) && (has[0].effective >> CAP_SYS_ADMIN & 1);
+}
+
 int spawn(pid_t *ret_pid, int *ret_pidfd, const struct spawn_config *cfg, struct error *err)
 {
     char *env[64];
     uid_t uid = geteuid();
     gid_t gid = getegid();
     int pidfd = -1;
-    bool in_user_namespace = uid != 0;
+    bool in_user_namespace = !spawn_as_root();
     clean_environment(env);
     long pid = clone_child(NAMESPACES | (in_user_namespace ? CLONE_NEWUSER : 0), cfg->cgroup_fd, &pidfd);
-    if (pid < 0 && errno == EPERM && !in_user_namespace) { /* root of a container, without the right to namespaces */
-        in_user_namespace = true;
-        pid = clone_child(NAMESPACES | CLONE_NEWUSER, cfg->cgroup_fd, &pidfd);
-    }
     if (pid == 0)
         child(cfg, env, in_user_namespace, uid, gid);
     if (pid < 0)

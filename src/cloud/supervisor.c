@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "cloud/children.h"
 #include "cloud/gate.h"
+#include "cloud/sandbox.h"
 #include "crypto/tls.h"
 #include "os/file.h"
 
@@ -258,7 +259,7 @@ static int lock_dir(struct supervisor *s, struct error *err)
 static int give_registry(const struct supervisor *s, struct error *err)
 {
     char path[PATH_MAX + 256];
-    uid_t uid = s->cfg->uid_base;
+    uid_t uid = spawn_as_root() ? s->cfg->uid_base : geteuid();
     if (geteuid())
         return 0;
     struct hospital *all;
@@ -320,12 +321,16 @@ static int prepare(struct supervisor *s, struct error *err)
 int supervisor_run(const struct supervisor_config *cfg, struct error *err)
 {
     struct supervisor *s = calloc(1, sizeof(*s));
-    struct rlimit no_core = {0, 0};
+    struct rlimit no_core = {0, 0}, files;
     if (!s)
         return error_set(err, ENOMEM, "out of memory");
     s->cfg = cfg;
     s->signals = s->lock = -1;
     setrlimit(RLIMIT_CORE, &no_core);
+    if (!getrlimit(RLIMIT_NOFILE, &files)) { /* two for each worker, one for each connection at the gate */
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
     int rc = prepare(s, err);
     if (!rc) {
         s->children.registry_changed = true;
