@@ -341,11 +341,24 @@ int client_create(struct client **ret, const struct remote_config *cfg, enum spl
     return 0;
 }
 
+/* So that the worker need not keep our sessions for a while. */
+static void say_goodbye(struct client *c)
+{
+    struct split_header h = {.op = SPLIT_GOAWAY};
+    for (uint32_t k = c->first_line; k < 2; k++)
+        if (c->lines[k].state == LINE_READY) {
+            line_put(c, &c->lines[k], &h, NULL);
+            return;
+        }
+}
+
 void client_stop(struct client *c)
 {
     if (!c)
         return;
     pthread_mutex_lock(&c->lock);
+    if (!c->quit)
+        say_goodbye(c);
     c->quit = true;
     client_wake(c);
     pthread_mutex_unlock(&c->lock);

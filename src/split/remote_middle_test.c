@@ -262,6 +262,19 @@ static void test_away_too_long(void **state)
     teardown(m);
 }
 
+/* One that ends gives back what it had at once; one that is cut off does not. */
+static void test_goodbye(void **state)
+{
+    struct middle *m = setup(NULL), *other;
+    struct remote_config remote = world_remote(&world);
+    assert_int_equal(remote_middle_create(&other, &remote, NULL), 0);
+    open_session(other, 1, 1500);
+    other->ops->free(other);
+    open_session(m, 1, 1500);
+    assert_int_equal(atomic_load(&world.counts.open), 1);
+    teardown(m);
+}
+
 static void test_admission(void **state)
 {
     struct middle *m = setup(NULL);
@@ -409,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_executed_once),
         cmocka_unit_test(test_worker_restarts),
         cmocka_unit_test(test_away_too_long),
+        cmocka_unit_test(test_goodbye),
         cmocka_unit_test(test_admission),
         cmocka_unit_test(test_stale_is_not_computed),
         cmocka_unit_test(test_wrong_halves),

@@ -260,7 +260,13 @@ static void test_edge_restarts(void **state)
     save(m, 2, false);
     forward(m, 300);
     want(m, TRAIN_OUT);
+    struct train_event e;
+    atomic_store(&world.cut_off, true); /* so that it cannot say goodbye */
+    atomic_store(&world.die_after, 1);
+    while (m->ops->next(m, LONG, &e) || e.kind != TRAIN_DOWN)
+        ;
     m->ops->free(m);
+    atomic_store(&world.cut_off, false);
     m = remote();
     assert_int_equal(m->ops->load(m, 2), 0);
     assert_int_equal(want(m, TRAIN_LOADED).step, 2);

@@ -260,8 +260,10 @@ static void handle(struct service *s, struct conn *c, const struct split_header 
         service_hello(s, c, h, p);
     } else if (!c->client) {
         conn_fail(s, c, SPLIT_ERR_MALFORMED, "HELLO must come first");
-    } else if (h->flags & SPLIT_REPLY || h->op == SPLIT_ERROR || h->op == SPLIT_GOAWAY || h->op == SPLIT_WINDOW) {
-        /* The worker asks nothing; an edge that reports an error or leaves closes the connection itself. */
+    } else if (h->op == SPLIT_GOAWAY) {
+        service_goodbye(s, c);
+    } else if (h->flags & SPLIT_REPLY || h->op == SPLIT_ERROR || h->op == SPLIT_WINDOW) {
+        /* The worker asks nothing; an edge that reports an error closes the connection itself. */
         if (h->flags & SPLIT_REPLY)
             conn_fail(s, c, SPLIT_ERR_MALFORMED, "a reply to nothing");
     } else if (!count_window(s, c, h)) {

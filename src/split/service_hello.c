@@ -74,6 +74,17 @@ void service_client_tick(struct service *s, int64_t now_ns)
     }
 }
 
+/* The process on campus ends: nobody will come back for its sessions. */
+void service_goodbye(struct service *s, struct conn *c)
+{
+    struct client *k = c->client;
+    for (int which = 0; which < 2; which++)
+        if (k->conns[which])
+            k->conns[which]->dead = true;
+    service_client_free(s, k);
+    service_wake(s);
+}
+
 void service_conn_gone(struct service *s, struct conn *c, int64_t now_ns)
 {
     infer_rows_abandon(s, c);

@@ -186,6 +186,7 @@ struct conn *client_conn(struct client *c, enum split_which which);  /* NULL: no
 /* --- service_hello.c: who is there ------------------------------------------------------------------------------ */
 void service_hello(struct service *s, struct conn *c, const struct split_header *h, const uint8_t *p);
 void service_conn_gone(struct service *s, struct conn *c, int64_t now_ns);
+void service_goodbye(struct service *s, struct conn *c);
 void service_client_tick(struct service *s, int64_t now_ns); /* ends those whose grace is over */
 void service_client_free(struct service *s, struct client *c);
 

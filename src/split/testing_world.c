@@ -204,7 +204,7 @@ void world_worker_start(struct world *w)
     struct error err = {""};
     struct service *s;
     w->cfg.store = w->dir;
-    w->cfg.halves = &halves;
+    w->cfg.halves = w->cfg.halves ? w->cfg.halves : &halves;
     if (!w->cfg.kv_bytes)
         w->cfg.kv_bytes = 2000;
     if (service_create(&s, &w->cfg, &err))
