@@ -24,7 +24,8 @@ struct pattern {
     char label[96];
     uint8_t *bytes;
     size_t len;
-    struct pattern *next; /* same hash of the first four bytes */
+    size_t anchor;        /* where in it the four bytes are that it is found by */
+    struct pattern *next; /* same hash of those */
 };
 
 static struct pattern *table[SLOTS];
@@ -35,6 +36,23 @@ static uint32_t hash4(const uint8_t *p)
     uint32_t v;
     memcpy(&v, p, 4);
     return (v * 2654435761u) >> 12;
+}
+
+/* The four bytes that say most: memory is full of zeros and repeats, which must not lead to thousands of comparisons. */
+static size_t best_anchor(const uint8_t *p, size_t len)
+{
+    size_t best = 0;
+    int most = -1;
+    for (size_t i = 0; i + 4 <= len && i < 64; i++) {
+        int telling = 0;
+        for (size_t k = i; k < i + 4; k++)
+            telling += p[k] != 0 && (k == i || p[k] != p[k - 1]);
+        if (telling > most) {
+            most = telling;
+            best = i;
+        }
+    }
+    return best;
 }
 
 static int add_pattern(const char *label, const char *hex)
@@ -50,7 +68,8 @@ static int add_pattern(const char *label, const char *hex)
         if (sscanf(hex + 2 * i, "%2hhx", &p->bytes[i]) != 1)
             return -1;
     p->len = n;
-    uint32_t h = hash4(p->bytes);
+    p->anchor = best_anchor(p->bytes, n);
+    uint32_t h = hash4(p->bytes + p->anchor);
     p->next = table[h];
     table[h] = p;
     maybe[h / 8] |= (uint8_t)(1 << h % 8);
@@ -82,21 +101,20 @@ struct target {
     uint64_t bytes, hits;
 };
 
-/* Patterns that start in [0, limit) of these len bytes. */
-static void search(struct target *t, const uint8_t *p, size_t limit, size_t len, uint64_t offset)
+/* Patterns whose anchor lies in [from, to) of these len bytes. */
+static void search(struct target *t, const uint8_t *p, size_t from, size_t to, size_t len, uint64_t offset)
 {
-    for (size_t i = 0; i < limit && i + 4 <= len; i++) {
+    for (size_t i = from; i < to && i + 4 <= len; i++) {
         uint32_t h = hash4(p + i);
         if (!(maybe[h / 8] & 1 << h % 8))
             continue;
         for (struct pattern *q = table[h]; q; q = q->next) {
-            if (q->len > len - i || memcmp(q->bytes, p + i, q->len))
+            if (q->anchor > i || q->len > len - (i - q->anchor) || memcmp(q->bytes, p + i - q->anchor, q->len))
                 continue;
             if (t->hits++ < 20)
-                printf("%s hit %s %llu\n", t->name, q->label, (unsigned long long)(offset + i));
+                printf("%s hit %s %llu\n", t->name, q->label, (unsigned long long)(offset + i - q->anchor));
         }
     }
-    t->bytes += limit < len ? limit : len;
 }
 
 static int search_file(struct target *t)
@@ -110,21 +128,25 @@ static int search_file(struct target *t)
         if (p == MAP_FAILED)
             return -1;
         madvise(p, (size_t)st.st_size, MADV_SEQUENTIAL);
-        search(t, p, (size_t)st.st_size, (size_t)st.st_size, 0);
+        search(t, p, 0, (size_t)st.st_size, (size_t)st.st_size, 0);
+        t->bytes += (uint64_t)st.st_size;
         munmap(p, (size_t)st.st_size);
     }
     close(fd);
     return 0;
 }
 
-/* One mapping, in chunks that overlap by the longest pattern so that nothing hides on a border. */
+/* One mapping, in chunks that see a pattern's length to either side, so that nothing hides on a border. */
 static void search_mapping(struct target *t, int mem, uint64_t from, uint64_t to, uint8_t *room)
 {
     for (uint64_t at = from; at < to; at += CHUNK) {
-        size_t want = to - at < CHUNK + LONG ? (size_t)(to - at) : CHUNK + LONG;
-        ssize_t n = pread(mem, room, want, (off_t)at);
-        if (n > 0)
-            search(t, room, CHUNK, (size_t)n, at);
+        uint64_t begin = at - from < LONG ? from : at - LONG;
+        uint64_t end = to - at < CHUNK + LONG ? to : at + CHUNK + LONG;
+        ssize_t n = pread(mem, room, (size_t)(end - begin), (off_t)begin);
+        if (n <= 0)
+            continue;
+        search(t, room, (size_t)(at - begin), (size_t)(at - begin) + CHUNK, (size_t)n, begin);
+        t->bytes += (uint64_t)n;
     }
 }
 
@@ -135,7 +157,7 @@ static int search_process(struct target *t, const char *pid)
     FILE *maps = fopen(path, "r");
     snprintf(path, sizeof(path), "/proc/%.20s/mem", pid);
     int mem = open(path, O_RDONLY);
-    uint8_t *room = malloc(CHUNK + LONG);
+    uint8_t *room = malloc(CHUNK + 2 * LONG);
     if (!maps || mem < 0 || !room)
         return -1;
     while (fgets(line, sizeof(line), maps)) {
