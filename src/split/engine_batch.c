@@ -110,8 +110,10 @@ static bool take_logits(struct engine *e, struct seq *s, uint32_t pos, const flo
         return false;
     }
     if (guessed) {
-        speculate_learn(&s->speculate, right);
+        speculate_learn(&e->cost, &s->speculate, right);
         atomic_fetch_add(&e->drafts_right, right);
+    } else {
+        speculate_fade(&s->speculate);
     }
     if (guessed && !right) {
         engine_cut_back(e, s, pos + 1);

@@ -78,7 +78,6 @@ int seq_create(struct seq **ret, const struct engine *e, const struct engine_req
     s->r.sampling.bias = bias;
     s->n_prompt = s->known = r->n_tokens;
     s->head_seq = s->tail_seq = -1;
-    speculate_seq_init(&s->speculate);
     *ret = s;
     return 0;
 }
@@ -150,6 +149,7 @@ static bool admit_first(struct engine *e, int64_t now_ns)
     if (rc == -ENOSPC && e->n_slots)
         return false; /* room comes back when one of those that run ends */
     leave_line(e);
+    speculate_seq_init(&s->speculate, &e->cost);
     e->slots[e->n_slots++] = s;
     atomic_store(&e->running, e->n_slots);
     if (rc)

@@ -4,18 +4,28 @@
 
 #define LONGEST_GRAM   4u
 #define SHORTEST_GRAM  2u
+#define HOPE           0.2
 #define LIKELY         0.5
 #define MOST_UNDER_WAY 40u
 #define LOOK_BACK      4096u /* positions searched, so that a draft costs microseconds whatever the context */
 
-void speculate_seq_init(struct speculate_seq *s)
+void speculate_seq_init(struct speculate_seq *s, const struct speculate_cost *c)
 {
-    *s = (struct speculate_seq){.right = 0.5};
+    double right = c->right > 0 ? c->right : 0.5;
+    *s = (struct speculate_seq){.right = right > HOPE ? right : HOPE};
 }
 
-void speculate_learn(struct speculate_seq *s, bool right)
+void speculate_learn(struct speculate_cost *c, struct speculate_seq *s, bool right)
 {
-    s->right += 0.1 * ((right ? 1.0 : 0.0) - s->right);
+    double now = right ? 1.0 : 0.0;
+    s->right += 0.1 * (now - s->right);
+    c->right = c->right > 0 ? c->right + 0.01 * (now - c->right) : 0.5;
+}
+
+void speculate_fade(struct speculate_seq *s)
+{
+    if (s->right < HOPE)
+        s->right += 0.02 * (HOPE - s->right);
 }
 
 void speculate_measure(double *value, double seconds)

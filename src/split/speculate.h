@@ -17,6 +17,7 @@ struct speculate_cost {
     double trip_s;         /* one decode row to the middle and back, the middle's work included */
     double rtt_s;          /* of which the network alone */
     double head_s, tail_s; /* one row on campus */
+    double right;          /* share of everybody's drafts that were accepted lately */
 };
 
 /* One request's luck. */
@@ -26,8 +27,11 @@ struct speculate_seq {
     int64_t sent_ns; /* when its last single row left; 0: not measured */
 };
 
-void speculate_seq_init(struct speculate_seq *s);
-void speculate_learn(struct speculate_seq *s, bool right);
+/* A request begins with the luck of those before it. */
+void speculate_seq_init(struct speculate_seq *s, const struct speculate_cost *c);
+void speculate_learn(struct speculate_cost *c, struct speculate_seq *s, bool right);
+/* A token that nobody guessed: bad luck fades, so that guessing is tried again now and then. */
+void speculate_fade(struct speculate_seq *s);
 
 /* Smooths a new measurement into *value. */
 void speculate_measure(double *value, double seconds);

@@ -5,11 +5,12 @@
 static void depth_follows_distance_and_luck(void **state)
 {
     struct speculate_seq lucky, unlucky;
-    speculate_seq_init(&lucky);
-    speculate_seq_init(&unlucky);
+    struct speculate_cost shared = {0};
+    speculate_seq_init(&lucky, &shared);
+    speculate_seq_init(&unlucky, &shared);
     for (int i = 0; i < 50; i++) {
-        speculate_learn(&lucky, true);
-        speculate_learn(&unlucky, false);
+        speculate_learn(&shared, &lucky, true);
+        speculate_learn(&shared, &unlucky, false);
     }
     struct speculate_cost unknown = {0}, here = {.trip_s = 0.03, .rtt_s = 0.0005, .head_s = 0.001, .tail_s = 0.002};
     struct speculate_cost far = {.trip_s = 0.09, .rtt_s = 0.08, .head_s = 0.001, .tail_s = 0.002};
@@ -17,6 +18,10 @@ static void depth_follows_distance_and_luck(void **state)
     assert_int_equal(speculate_depth(&here, &lucky), 0); /* work would only be doubled */
     assert_int_equal(speculate_depth(&far, &unlucky), 0);
     assert_int_equal(speculate_depth(&far, &lucky), SPECULATE_MOST);
+    for (int i = 0; i < 200; i++)
+        speculate_fade(&unlucky);
+    assert_int_equal(speculate_depth(&far, &unlucky), 1); /* tried again after a while */
+    assert_int_equal(speculate_depth(&here, &unlucky), 0);
     assert_int_equal(speculate_ahead(&far, &unlucky, 1), 0);
     assert_int_equal(speculate_ahead(&far, &lucky, 1), SPECULATE_MOST);
     assert_int_equal(speculate_ahead(&far, &lucky, 9), 0); /* 9 rows of 13 ms fill the 80 */

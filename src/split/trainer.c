@@ -58,7 +58,8 @@ static void measure(struct trainer *t, int64_t now_ns)
         return;
     p->rows_per_s = (double)(t->seen_rows - t->window_rows) / seconds;
     p->busy_edge = (t->edge_busy_s - t->window_edge_s) / seconds;
-    p->busy_middle = st.busy_s > t->window_middle_s ? (st.busy_s - t->window_middle_s) / seconds : 0;
+    p->busy_middle =
+        st.busy_s > t->window_middle_s ? fmin(1, (st.busy_s - t->window_middle_s) / seconds) : 0; /* told late */
     if (seconds >= 1)
         begin_window(t, &st, now_ns);
 }

@@ -144,6 +144,12 @@ def play(top, cloud):
 
     out = run("bench", "--model", f"{top}/stormy/edge.gguf", "--identity", edge.dir, "--prompt", "16", "--tokens", "8", "--repeat", "1", "--json")
     check(json.loads(out.splitlines()[-1]) is not None, "the trained halves generate together, the cloud's without installing")
+
+    r = Training("--edge", edge_half, "--identity", edge.dir, "--cloud-half", cloud_half, "--data", data, "--out", f"{top}/lora",
+                 "--steps", "12", "--batch-rows", "128", "--lora-rank", "4", "--lr", "1e-2", "--freeze-head").end()
+    check(r["done"] and r["best_step"] == 12, "adapters trained over the wire: evaluation went down")
+    out = run("bench", "--model", f"{top}/lora/edge.gguf", "--identity", edge.dir, "--prompt", "16", "--tokens", "8", "--repeat", "1", "--json")
+    check(json.loads(out.splitlines()[-1]) is not None, "both halves generate with their adapters folded in")
     found = subprocess.run(["grep", "-rl", CANARY, cloud.dir, cloud.log], capture_output=True, text=True).stdout
     check(not found, "no word of the samples in any file or log of the cloud")
 
