@@ -162,13 +162,23 @@ static void attend_unit(const struct block *b, const struct tile *t, uint32_t kv
     x->k->attend(&a);
 }
 
+/* How many query heads of a group one unit works on: all that fit, fewer when some threads would have nothing to do.
+ * This moves work, never numbers: a head's arithmetic is its own. */
+static uint32_t heads_together(uint32_t groups, uint32_t group, uint32_t n_threads)
+{
+    uint32_t most = group < ATTEND_ROWS ? group : ATTEND_ROWS, wanted = (2 * n_threads + groups - 1) / groups;
+    uint32_t even = wanted < group ? (group + wanted - 1) / wanted : 1;
+    return even < most ? even : most;
+}
+
 /* Units are taken by whoever is free, one kv head after the other so that its keys stay in the cache. */
 void op_attend(struct ggml_tensor *dst, int ith, int nth, void *user)
 {
     struct block *b = user;
     struct infer *x = b->x;
-    const uint32_t group = x->p.n_head / x->p.n_head_kv, part = group < ATTEND_ROWS ? group : ATTEND_ROWS;
-    const uint32_t parts = (group + part - 1) / part, n_tiles = x->batch.n_tiles;
+    const uint32_t group = x->p.n_head / x->p.n_head_kv, n_tiles = x->batch.n_tiles;
+    const uint32_t part = heads_together(n_tiles * x->p.n_head_kv, group, (uint32_t)nth);
+    const uint32_t parts = (group + part - 1) / part;
     const uint64_t n = (uint64_t)n_tiles * x->p.n_head_kv * parts;
     float *scratch = x->scratch + (uint64_t)ith * x->scratch_stride;
     for (uint64_t u; (u = atomic_fetch_add_explicit(&b->next, 1, memory_order_relaxed)) < n;) {

@@ -112,19 +112,32 @@ static void take(enum ggml_type type, const uint8_t *row, uint32_t g, struct gro
     }
 }
 
+/* Four steps of a row stand together in a vector; they are moved as one word. */
+static void put_word(uint8_t *to, uint32_t word, bool add)
+{
+    uint32_t there = 0;
+    if (add)
+        memcpy(&there, to, 4);
+    word |= there;
+    memcpy(to, &word, 4);
+}
+
 static void put_codes(enum ggml_type type, const uint8_t code[32], uint32_t row, uint8_t *to)
 {
-    for (uint32_t i = 0; i < 32; i++) {
-        uint32_t g = i / 4, at = row * 4 + i % 4, c = code[i];
-        if (type == GGML_TYPE_Q8_0)
-            to[g * 64 + at] = code[i];
-        else
-            to[g % 4 * 64 + at] |= (uint8_t)((c & 15) << (g / 4 * 4));
-        if (type == GGML_TYPE_Q5_K)
-            to[256 + at] |= (uint8_t)((c >> 4) << g);
-        if (type == GGML_TYPE_Q6_K)
-            to[256 + g / 4 * 64 + at] |= (uint8_t)((c >> 4) << (2 * (g % 4)));
+    const uint32_t low = 0x0f0f0f0f, at = row * 4;
+    uint32_t c[8];
+    memcpy(c, code, 32);
+    if (type == GGML_TYPE_Q8_0) {
+        for (uint32_t g = 0; g < 8; g++)
+            put_word(to + g * 64 + at, c[g], false);
+        return;
     }
+    for (uint32_t g = 0; g < 4; g++)
+        put_word(to + g * 64 + at, (c[g] & low) | (c[g + 4] & low) << 4, false);
+    for (uint32_t g = 0; g < 8 && type == GGML_TYPE_Q5_K; g++)
+        put_word(to + 256 + at, (c[g] >> 4 & 0x01010101) << g, g > 0);
+    for (uint32_t g = 0; g < 8 && type == GGML_TYPE_Q6_K; g++)
+        put_word(to + 256 + g / 4 * 64 + at, (c[g] >> 4 & 0x03030303) << (2 * (g % 4)), g % 4 > 0);
 }
 
 static void put_scales(enum ggml_type type, const struct group *g, uint32_t row, uint8_t *scales, uint8_t *supers)
