@@ -165,6 +165,7 @@ static void handle_answer(struct client *c, struct line *l, const struct split_h
         return;
     }
     bool forgotten = q->forgotten;
+    c->malformed = 0;
     q = forgotten && q->sent < q->frames.len ? NULL : claim(c, l, at);
     if (forgotten)
         client_request_put(c, q);
@@ -199,7 +200,7 @@ static void handle_error(struct client *c, struct line *l, const struct split_he
     if (!(h->flags & SPLIT_REPLY)) {
         char text[640];
         snprintf(text, sizeof(text), "%s: %s", split_error_name(e.code), e.text);
-        if (lasting(e.code) || (e.code == SPLIT_ERR_MALFORMED && l->attempts >= 3))
+        if (lasting(e.code) || (e.code == SPLIT_ERR_MALFORMED && ++c->malformed >= 3))
             client_fail(c, e.text);
         line_drop(c, l, now, text);
         return;

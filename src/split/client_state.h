@@ -59,7 +59,8 @@ struct client {
     struct installing install;
     struct client_counts counts;
     uint64_t jitter;
-    char text[700]; /* of the failure told last */
+    uint32_t malformed; /* times in a row that the worker called us wrong */
+    char text[700];     /* of the failure told last */
 };
 
 /* client_line.c */

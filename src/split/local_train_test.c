@@ -77,7 +77,7 @@ static void test_resumes_exactly_and_keeps_two(void **state)
     for (uint64_t s = 1; s <= 6; s++) {
         one_step(m, s);
         if (s <= 4)
-            save(m, s, s == 4);
+            save(m, s, s != 3);
     }
     memcpy(expected, testing_train_weights(half), sizeof(expected));
     m->ops->free(m);
@@ -92,6 +92,10 @@ static void test_resumes_exactly_and_keeps_two(void **state)
     served.step = 4;
     served.run[0] = 7;
     assert_true(store_half_has(&store, &served));
+    served.step = 2;
+    assert_true(store_half_has(&store, &served));
+    served.step = 1; /* two generations of halves too */
+    assert_false(store_half_has(&store, &served));
     assert_true(store_half_newest(&store, &found));
     assert_int_equal(found.step, 4);
     assert_memory_equal(found.id, base.id, 32);

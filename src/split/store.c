@@ -109,6 +109,30 @@ bool store_half_newest(const struct store *s, struct model_cut *ret)
     return any;
 }
 
+static bool same_run(const struct model_cut *a, const struct model_cut *b)
+{
+    return !memcmp(a->id, b->id, 32) && !memcmp(a->run, b->run, 16);
+}
+
+void store_halves_prune(const struct store *s, const struct model_cut *cut)
+{
+    char path[STORE_PATH];
+    snprintf(path, sizeof(path), "%s/halves", s->dir);
+    DIR *d = opendir(path);
+    struct model_cut c;
+    uint64_t before = 0;
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (half_parse(e->d_name, &c) && same_run(&c, cut) && c.step < cut->step && c.step > before)
+            before = c.step;
+    if (d)
+        rewinddir(d);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (half_parse(e->d_name, &c) && same_run(&c, cut) && c.step < before)
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+}
+
 void store_parts_clear(const struct store *s, const struct model_cut *keep)
 {
     char path[STORE_PATH], kept[STORE_PATH] = "";

@@ -26,6 +26,8 @@ void store_part_path(const struct store *s, const struct model_cut *cut, char re
 bool store_half_has(const struct store *s, const struct model_cut *cut);
 /* Any half that is there, the newest file first, for a sentence about what is. part, head and tail are not known. */
 bool store_half_newest(const struct store *s, struct model_cut *ret);
+/* After this half was written by training: keeps it and the newest before it of the same run, and all others. */
+void store_halves_prune(const struct store *s, const struct model_cut *cut);
 /* Removes other parts than this one: a worker installs one half at a time. cut NULL: all. */
 void store_parts_clear(const struct store *s, const struct model_cut *keep);
 uint64_t store_part_size(const struct store *s, const struct model_cut *cut); /* bytes there; 0: none */

@@ -182,7 +182,10 @@ static int export_half(struct train_core *c, const struct model_cut *cut, struct
     named.head = c->base.head;
     named.tail = c->base.tail;
     store_half_path(&c->store, &named, path);
-    return c->half->ops->export(c->half, path, &named, err);
+    int rc = c->half->ops->export(c->half, path, &named, err);
+    if (!rc)
+        store_halves_prune(&c->store, &named);
+    return rc;
 }
 
 int train_core_save(struct train_core *c, uint64_t step, const struct model_cut *cut, bool serve, struct error *err)
@@ -192,8 +195,8 @@ int train_core_save(struct train_core *c, uint64_t step, const struct model_cut 
             c->steps, any_held(c) ? " and micro-batches are in flight" : "");
     if (!c->has_store)
         return error_set(err, ENOTSUP, "no folder was given to save this half of the training in");
-    if (memcmp(cut->id, c->base.id, 32))
-        return error_set(err, EINVAL, "a checkpoint of another cut was asked for");
+    if (memcmp(cut->id, c->base.id, 32) || (serve && memcmp(cut->run, c->run, 16)))
+        return error_set(err, EINVAL, "a checkpoint of another cut or run was asked for");
     char path[STORE_PATH];
     int rc = store_run_make(&c->store, c->base.id, c->run, err);
     if (rc)
