@@ -22,16 +22,16 @@ struct span {
 };
 
 struct span span_whole(const struct model_params *p);
-struct span span_head(const struct model_params *p);   /* by p->cut, or of nothing cut: error in infer_create */
+struct span span_head(const struct model_params *p); /* by p->cut, or of nothing cut: error in infer_create */
 struct span span_middle(const struct model_params *p);
 struct span span_tail(const struct model_params *p);
 
 struct infer_config {
-    uint32_t n_threads;  /* 0: the machine's cores */
-    uint32_t max_rows;   /* most rows in one infer_run; 0: 512. Larger calls are cut up inside */
-    uint64_t kv_rows;    /* KV capacity in positions, summed over sequences (in all blocks of the span) */
-    uint32_t max_seqs;   /* most sequences open at once; 0: 64 */
-    bool kv_f32;         /* keys and values kept as f32 instead of f16 */
+    uint32_t n_threads; /* 0: the machine's cores */
+    uint32_t max_rows;  /* most rows in one infer_run; 0: 512. Larger calls are cut up inside */
+    uint64_t kv_rows;   /* KV capacity in positions, summed over sequences (in all blocks of the span) */
+    uint32_t max_seqs;  /* most sequences open at once; 0: 64 */
+    bool kv_f32;        /* keys and values kept as f32 instead of f16 */
 };
 
 struct infer_row {
@@ -58,7 +58,8 @@ void infer_seq_truncate(struct infer *x, int32_t seq, int32_t len); /* forget po
 /* Runs rows of any mix of sequences. in: [n][d] f32 (NULL with `embed`); out: [n][d] f32, or with `output`
  * [number of rows with want][n_vocab] f32 in row order. -EINVAL (nothing run) for a row that does not fit: bad
  * sequence, position not next, beyond its n_ctx, token out of range. */
-int infer_run(struct infer *x, const struct infer_row *rows, uint32_t n, const float *in, float *out, struct error *err);
+int infer_run(
+    struct infer *x, const struct infer_row *rows, uint32_t n, const float *in, float *out, struct error *err);
 
 struct infer_use {
     uint64_t weight_bytes, kv_bytes, work_bytes; /* resident, as allocated */

@@ -27,7 +27,7 @@ typedef __m256 vf;
     _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p))), 16))
 #define v_to16(p, v) _mm_storeu_si128((__m128i *)(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT))
 
-#include "compute/kernels_body.h"
+#include "compute/kernels_body.inc"
 
 extern const struct kernels kernels_avx2;
 const struct kernels kernels_avx2 = {"avx2", multiply, rms_norm, add, silu_mul, log_sum_exp, to_f16, attend};

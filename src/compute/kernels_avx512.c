@@ -27,7 +27,7 @@ typedef __m512 vf;
     _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(p))), 16))
 #define v_to16(p, v) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT))
 
-#include "compute/kernels_body.h"
+#include "compute/kernels_body.inc"
 
 extern const struct kernels kernels_avx512;
 const struct kernels kernels_avx512 = {"avx512", multiply, rms_norm, add, silu_mul, log_sum_exp, to_f16, attend};

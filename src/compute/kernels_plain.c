@@ -58,7 +58,7 @@ static inline void v_to16(uint16_t *p, vf v)
     *p = ggml_fp32_to_fp16(v);
 }
 
-#include "compute/kernels_body.h"
+#include "compute/kernels_body.inc"
 
 extern const struct kernels kernels_plain;
 const struct kernels kernels_plain = {"plain", multiply, rms_norm, add, silu_mul, log_sum_exp, to_f16, attend};

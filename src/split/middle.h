@@ -32,9 +32,9 @@ struct middle_event {
 struct middle_stats {
     uint64_t bytes_up, bytes_down; /* payload on the wire; 0 for a middle in this process */
     uint64_t reconnects, lost_sessions;
-    double rtt_ms;      /* last measured by PING; 0 unknown */
+    double rtt_ms; /* last measured by PING; 0 unknown */
     bool up;
-    char peer[128];     /* "in this process", "203.0.113.9:7443" */
+    char peer[128]; /* "in this process", "203.0.113.9:7443" */
 };
 
 struct middle;
@@ -44,8 +44,8 @@ struct middle_ops {
     /* Rows at pos0 … pos0+n-1; whatever the middle held at positions >= pos0 is forgotten first. `epoch` never falls
      * within a session; answers carry it. `urgent`: a decode step, goes before prefill. -ENOBUFS: too much in flight,
      * take events first. */
-    int (*forward)(struct middle *m, uint32_t session, uint32_t epoch, uint32_t pos0, uint32_t n, const float *x,
-        bool urgent);
+    int (*forward)(
+        struct middle *m, uint32_t session, uint32_t epoch, uint32_t pos0, uint32_t n, const float *x, bool urgent);
     void (*cancel)(struct middle *m, uint32_t session, uint32_t epoch); /* work of earlier epochs may be dropped */
     void (*close)(struct middle *m, uint32_t session);
     /* The next event; waits at most wait_ns. -EAGAIN: none, or woken. */

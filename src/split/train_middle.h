@@ -12,15 +12,17 @@
 #include <stdint.h>
 
 enum train_event_kind {
-    TRAIN_OUT,      /* forward's answer: x [n_rows][d] of micro-batch `batch` */
-    TRAIN_GRAD,     /* backward's answer: x [n_rows][d], or NULL when not wanted */
-    TRAIN_NORM,     /* sum of squares of the accumulated gradients in `value` */
-    TRAIN_STEPPED,  /* optimiser step `step` done */
-    TRAIN_SAVED,    /* checkpoint of `step` is on disk */
-    TRAIN_LOADED,   /* state is that of `step` again */
-    TRAIN_LOST,     /* the middle restarted: load a common checkpoint, one of `steps` or 0; `step` is its newest (or
+    TRAIN_OUT,     /* forward's answer: x [n_rows][d] of micro-batch `batch` */
+    TRAIN_GRAD,    /* backward's answer: x [n_rows][d], or NULL when not wanted */
+    TRAIN_NORM,    /* sum of squares of the accumulated gradients in `value` */
+    TRAIN_STEPPED, /* optimiser step `step` done */
+    TRAIN_SAVED,   /* checkpoint of `step` is on disk */
+    TRAIN_LOADED,  /* state is that of `step` again */
+    TRAIN_LOST,    /* the middle restarted: load a common checkpoint, one of `steps` or 0; `step` is its newest (or
                        UINT64_MAX: none). Micro-batches may be numbered anew after the load */
-    TRAIN_DOWN, TRAIN_UP, TRAIN_FAILED,
+    TRAIN_DOWN,
+    TRAIN_UP,
+    TRAIN_FAILED,
 };
 
 struct train_event {
@@ -36,7 +38,7 @@ struct train_event {
 
 struct train_middle_stats {
     uint64_t bytes_up, bytes_down;
-    double busy_s;     /* seconds the middle computed since the start, as it reports */
+    double busy_s; /* seconds the middle computed since the start, as it reports */
     uint64_t reconnects;
     bool up;
 };
