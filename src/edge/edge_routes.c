@@ -201,8 +201,12 @@ static void answer_health(struct edge_routes *r, struct http_answer *a)
     buf_printf(&b, "{\"status\":\"%s\",\"link\":{\"up\":%s,\"local\":%s,\"rtt_ms\":%.3f},\"model\":",
         s.middle.up ? "ready" : "degraded", s.middle.up ? "true" : "false", local ? "true" : "false", s.middle.rtt_ms);
     json_put_cstr(&b, r->model);
-    buf_printf(&b, ",\"running\":%u,\"waiting\":%u%s}\n", s.running, s.waiting,
-        s.middle.up ? "" : ",\"reason\":\"the cloud cannot be reached; requests wait until it is back\"");
+    buf_printf(&b, ",\"running\":%u,\"waiting\":%u", s.running, s.waiting);
+    if (!s.middle.up) {
+        buf_printf(&b, ",\"reason\":");
+        json_put_cstr(&b, s.trouble[0] ? s.trouble : "the cloud cannot be reached; requests wait until it is back");
+    }
+    buf_printf(&b, "}\n");
     http_answer_header(a, "Cache-Control", "no-store");
     send_buf(a, s.middle.up ? 200 : 503, "application/json", &b);
 }

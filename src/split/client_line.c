@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MOST_OUT (4u << 20) /* bytes waiting for the link before requests are held back */
+#define TIMES_REVOKED 3
+#define MOST_OUT      (4u << 20) /* bytes waiting for the link before requests are held back */
 
 static int64_t retry_after(struct client *c, const struct line *l)
 {
@@ -187,7 +188,7 @@ void line_pump(struct client *c, struct line *l)
 void line_ready(struct client *c, struct line *l)
 {
     l->state = LINE_READY;
-    l->attempts = 0;
+    l->attempts = l->n_revoked = 0;
     for (struct client_request *q = l->first; q; q = q->next)
         q->sent = 0;
     l->unsent = l->first;
@@ -220,6 +221,15 @@ static bool take_frames(struct client *c, struct line *l, int64_t now)
     return true;
 }
 
+/* A revocation that came while there was no connection shows in handshakes only, by an alert that anybody on the way could
+ * forge: so it must be said several times in a row before running work is given up for it. */
+static void note_revoked(struct client *c, struct line *l, ssize_t rc)
+{
+    l->n_revoked = rc == -EKEYREVOKED ? l->n_revoked + 1 : 0;
+    if (l->n_revoked >= TIMES_REVOKED)
+        client_fail(c, l->link->ops->why(l->link));
+}
+
 void line_read(struct client *c, struct line *l, int64_t now)
 {
     for (int rounds = 0; rounds < 16; rounds++) {
@@ -228,6 +238,7 @@ void line_read(struct client *c, struct line *l, int64_t now)
         if (n == -EAGAIN)
             return;
         if (n <= 0) {
+            note_revoked(c, l, n);
             line_drop(c, l, now, n ? l->link->ops->why(l->link) : "the worker closed the connection");
             return;
         }

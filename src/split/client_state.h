@@ -19,9 +19,10 @@ struct line {
     enum line_state state;
     struct link *link;
     int64_t since_ns, heard_ns, pinged_ns, retry_ns;
-    uint32_t attempts; /* since it was last READY */
-    bool broken;       /* a send failed; the I/O thread drops the link */
-    uint8_t *in;       /* [LINE_IN] */
+    uint32_t attempts;  /* since it was last READY */
+    uint32_t n_revoked; /* how often in a row TLS said that our certificate is revoked */
+    bool broken;        /* a send failed; the I/O thread drops the link */
+    uint8_t *in;        /* [LINE_IN] */
     size_t in_len;
     struct buf out;                                /* bytes that the link has not taken yet */
     uint64_t granted, used;                        /* window */

@@ -6,6 +6,7 @@
 #include "split/engine.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "split/engine_state.h"
 
 #include <errno.h>
@@ -237,6 +238,7 @@ void engine_stats(struct engine *e, struct engine_stats *ret)
     pthread_mutex_lock(&e->lock);
     st.waiting = e->waiting;
     st.middle = e->middle_stats;
+    snprintf(st.trouble, sizeof(st.trouble), "%s", e->failed[0] ? e->failed : e->down_text);
     pthread_mutex_unlock(&e->lock);
     if (!e->middle) {
         st.middle.up = true;
@@ -287,17 +289,35 @@ static void refresh_stats(struct engine *e, int64_t now_ns, bool idle)
 
 static void middle_failed(struct engine *e, const char *text)
 {
+    const char *why = text && text[0] ? text : "the cloud's side of the model failed";
+    if (strncmp(e->failed, why, sizeof(e->failed) - 1))
+        log_error("nothing can be generated: %s", why);
     pthread_mutex_lock(&e->lock);
-    snprintf(e->failed, sizeof(e->failed), "%s", text && text[0] ? text : "the cloud's side of the model failed");
+    snprintf(e->failed, sizeof(e->failed), "%s", why);
     pthread_mutex_unlock(&e->lock);
+    e->told_away = true;
     engine_end_all(e, ENGINE_FAILED, e->failed); /* only this thread writes it */
 }
 
-static void middle_up(struct engine *e)
+static void middle_up(struct engine *e, int64_t now_ns)
 {
-    e->down = false;
+    if (e->told_away)
+        log_info("the cloud is back after %.1f s", (double)(now_ns - e->down_since_ns) / NS_PER_S);
+    e->down = e->told_away = false;
     pthread_mutex_lock(&e->lock);
-    e->failed[0] = 0;
+    e->failed[0] = e->down_text[0] = 0;
+    pthread_mutex_unlock(&e->lock);
+}
+
+static void middle_down(struct engine *e, const char *text, int64_t now_ns)
+{
+    if (!e->down || !e->told_away)
+        log_warn("the cloud is away, answers wait: %s", text ? text : "no connection");
+    if (!e->down)
+        e->down_since_ns = now_ns;
+    e->down = e->told_away = true;
+    pthread_mutex_lock(&e->lock);
+    snprintf(e->down_text, sizeof(e->down_text), "%s", text ? text : "");
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -320,17 +340,16 @@ static void on_event(struct engine *e, const struct middle_event *ev, int64_t no
             engine_take_vectors(e, s, ev);
         break;
     case MIDDLE_LOST:
-        if (s)
+        if (s) {
+            log_info("the cloud lost an answer's %u positions; they are computed again", s->sent);
             engine_lost(e, s, now_ns);
+        }
         break;
     case MIDDLE_DOWN:
-        snprintf(e->down_text, sizeof(e->down_text), "%s", ev->text ? ev->text : "");
-        if (!e->down)
-            e->down_since_ns = now_ns;
-        e->down = true;
+        middle_down(e, ev->text, now_ns);
         break;
     case MIDDLE_UP:
-        middle_up(e);
+        middle_up(e, now_ns);
         break;
     case MIDDLE_FAILED:
         middle_failed(e, ev->text);

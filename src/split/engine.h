@@ -57,6 +57,7 @@ struct engine_stats {
     uint64_t kv_rows, kv_rows_free;
     double busy_s; /* engine thread computing */
     struct middle_stats middle;
+    char trouble[512]; /* why nothing can be generated just now, for people; "": nothing known, or all is well */
 };
 
 struct engine;

@@ -77,7 +77,8 @@ struct engine {
     uint32_t waiting; /* submitted, not in a slot */
     bool stop, woken;
     struct middle_stats middle_stats;
-    char failed[512]; /* why the middle is gone for good; "" */
+    char failed[512];    /* why the middle is gone for good; "" */
+    char down_text[512]; /* why there is no connection to it; ""; written by the engine's thread only */
 
     atomic_bool cancels; /* some sequence has `cancelled` set */
     atomic_ullong requests, finished, failures, refused, prompt_tokens, generated_tokens, replayed_tokens, drafts,
@@ -91,9 +92,8 @@ struct engine {
     uint32_t last_session, n_refused;
     bool ask_again;
     int64_t ask_again_ns;
-    bool down;
+    bool down, told_away; /* told_away: the log has said that the cloud is away */
     int64_t down_since_ns, stats_ns;
-    char down_text[256];
     struct batch decode, prefill, back; /* head's two, and the tail's */
     uint32_t want_cap, most_drafts;     /* most_drafts 0: no speculation */
     float *logits;                      /* [want_cap][n_vocab] */

@@ -5,9 +5,11 @@
 #include "split/testing_world.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define D    WORLD_D
 #define N    300
@@ -346,6 +348,83 @@ static void test_revoked(void **state)
     teardown(m);
 }
 
+/* A connection that breaks, or whose handshake says that our certificate was revoked. */
+struct turned_away {
+    struct link link;
+    int fds[2];
+    int rc;
+};
+
+static uint32_t n_turned_away;
+
+static ssize_t away_recv(struct link *l, void *to, size_t cap)
+{
+    return ((struct turned_away *)l)->rc;
+}
+
+static ssize_t away_send(struct link *l, const void *from, size_t len)
+{
+    return -EAGAIN;
+}
+
+static int away_fd(const struct link *l)
+{
+    return ((const struct turned_away *)l)->fds[0];
+}
+
+static short away_events(const struct link *l, int want_send)
+{
+    return POLLIN;
+}
+
+static size_t away_pending(const struct link *l)
+{
+    return 1;
+}
+
+static const char *away_why(const struct link *l)
+{
+    return "our certificate has been revoked";
+}
+
+static void away_free(struct link *l)
+{
+    struct turned_away *t = (struct turned_away *)l;
+    close(t->fds[0]);
+    close(t->fds[1]);
+    free(t);
+}
+
+/* The first *user attempts only break. */
+static int connect_turned_away(void *user, struct link **ret, struct error *err)
+{
+    static const struct link_ops ops = {away_recv, away_send, away_fd, away_events, away_pending, away_why, away_free};
+    struct turned_away *t = calloc(1, sizeof(*t));
+    assert_non_null(t);
+    assert_int_equal(pipe(t->fds), 0);
+    t->link.ops = &ops;
+    t->rc = n_turned_away++ < *(uint32_t *)user ? -ECONNRESET : -EKEYREVOKED;
+    *ret = &t->link;
+    return 0;
+}
+
+/* Revoked while there was no connection: only TLS says so, and it must say so more than once. */
+static void test_revoked_unseen(void **state)
+{
+    uint32_t n_broken = 4;
+    memset(&world, 0, sizeof(world));
+    world_start(&world);
+    struct remote_config remote = world_remote(&world);
+    struct middle *m;
+    remote.connect = connect_turned_away;
+    remote.user = &n_broken;
+    n_turned_away = 0;
+    assert_int_equal(remote_middle_create(&m, &remote, NULL), 0);
+    assert_non_null(strstr(want(m, MIDDLE_FAILED).text, "revoked"));
+    assert_true(n_turned_away >= n_broken + 3);
+    teardown(m);
+}
+
 static void test_codecs(void **state)
 {
     for (enum split_codec codec = SPLIT_F16; codec <= SPLIT_INT8; codec++)
@@ -427,6 +506,7 @@ int main(void)
         cmocka_unit_test(test_stale_is_not_computed),
         cmocka_unit_test(test_wrong_halves),
         cmocka_unit_test(test_revoked),
+        cmocka_unit_test(test_revoked_unseen),
         cmocka_unit_test(test_codecs),
         cmocka_unit_test(test_back_pressure),
     };

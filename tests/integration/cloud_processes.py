@@ -74,9 +74,10 @@ class Cloud:
     def ready(self, name):
         return wait_for(lambda: (h := self.list()[name])["ready"] and h, 15, f"{name}'s worker is ready")
 
-    def invite(self, name, top):
+    def invite(self, name, top, port=None):
+        """`port`: where edges find the cloud, if something stands between."""
         kit = f"{top}/{name}.kit"
-        self.run("cloud", "invite", name, "--dir", self.dir, "--address", f"127.0.0.1:{self.port}", "--out", kit)
+        self.run("cloud", "invite", name, "--dir", self.dir, "--address", f"127.0.0.1:{port or self.port}", "--out", kit)
         return kit
 
     def children(self):
