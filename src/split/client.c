@@ -279,7 +279,7 @@ static void config_defaults(struct remote_config *c)
 {
     c->ping_ns = c->ping_ns ? c->ping_ns : NS_PER_S;
     c->dead_ns = c->dead_ns ? c->dead_ns : 5 * NS_PER_S;
-    c->connect_ns = c->connect_ns ? c->connect_ns : 10 * NS_PER_S;
+    c->connect_ns = c->connect_ns ? c->connect_ns : 5 * NS_PER_S;
     c->retry_least_ns = c->retry_least_ns ? c->retry_least_ns : 100 * NS_PER_MS;
     c->retry_most_ns = c->retry_most_ns ? c->retry_most_ns : 2 * NS_PER_S;
     c->max_in_flight = c->max_in_flight ? c->max_in_flight : 64ull << 20;

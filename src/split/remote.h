@@ -22,7 +22,7 @@ struct remote_config {
     void (*on_install)(void *user, uint64_t done, uint64_t total); /* bytes; from the I/O thread; may be NULL */
     int64_t ping_ns;                                               /* 0: 1 s */
     int64_t dead_ns;                       /* a connection that is silent so long is given up; 0: 5 s */
-    int64_t connect_ns;                    /* until HELLO must be answered; 0: 10 s */
+    int64_t connect_ns;                    /* until HELLO must be answered; 0: 5 s */
     int64_t retry_least_ns, retry_most_ns; /* between attempts, doubling, with jitter; 0: 0.1 s, 2 s */
     uint64_t max_in_flight;                /* bytes of requests without an answer; 0: 64 MiB */
 };

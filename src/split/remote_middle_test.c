@@ -264,6 +264,50 @@ static void test_away_too_long(void **state)
     teardown(m);
 }
 
+static int64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+/* Ten seconds in which nothing passes and nobody says so, with the times that a real edge uses. */
+static void test_outage(void **state)
+{
+    memset(&world, 0, sizeof(world));
+    world_start(&world);
+    struct remote_config remote = world_remote(&world);
+    remote.ping_ns = remote.retry_least_ns = remote.retry_most_ns = 0;
+    struct middle *m;
+    struct middle_event e;
+    assert_int_equal(remote_middle_create(&m, &remote, NULL), 0);
+    open_session(m, 1, N);
+    forward(m, 1, 0, 0, 100, false);
+    answer(m, 1, 0, 100);
+    int64_t used = cpu_ns();
+    m->ops->next(m, NS_PER_S, &e);
+    m->ops->next(m, NS_PER_S, &e);
+    assert_true(cpu_ns() - used < 20 * NS_PER_MS); /* both ends idle: they sleep */
+    atomic_store(&world.frozen, true);
+    int64_t began = clock_now_ns(), down = 0;
+    forward(m, 1, 0, 100, 1, true);
+    while (clock_now_ns() - began < 10 * NS_PER_S)
+        if (!m->ops->next(m, 100 * NS_PER_MS, &e) && e.kind == MIDDLE_DOWN)
+            down = clock_now_ns() - began;
+    atomic_store(&world.frozen, false);
+    assert_true(down > 3 * NS_PER_S && down < 8 * NS_PER_S);
+    answer(m, 1, 100, 1);
+    for (uint32_t p = 101; p < 120; p++) {
+        forward(m, 1, 0, p, 1, true);
+        answer(m, 1, p, 1);
+    }
+    struct middle_stats st;
+    m->ops->stats(m, &st);
+    assert_int_equal(st.lost_sessions, 0);
+    assert_int_equal(atomic_load(&world.counts.rows), 120);
+    teardown(m);
+}
+
 /* One that ends gives back what it had at once; one that is cut off does not. */
 static void test_goodbye(void **state)
 {
@@ -491,8 +535,11 @@ static int setup_rows(void **state)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    const struct CMUnitTest slow[] = {cmocka_unit_test(test_outage)};
+    if (argc > 1 && !strcmp(argv[1], "outage"))
+        return cmocka_run_group_tests(slow, setup_rows, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_rows_over_many_frames),

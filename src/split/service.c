@@ -312,7 +312,7 @@ static void config_defaults(struct service_config *c)
     c->codecs = (c->codecs ? c->codecs & 7 : 7) | 1u << SPLIT_F32;
     c->window = c->window ? c->window : 64ull << 20;
     c->window = c->window < 1u << 20 ? 1u << 20 : c->window;
-    c->kept = c->kept ? c->kept : 16ull << 20;
+    c->kept = c->kept ? c->kept : 4ull << 20;
     c->grace_ns = c->grace_ns ? c->grace_ns : 120 * NS_PER_S;
     c->silence_ns = c->silence_ns ? c->silence_ns : 30 * NS_PER_S;
 }

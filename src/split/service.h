@@ -35,7 +35,7 @@ struct service_config {
     uint32_t max_rows;                   /* of one request; 0: 8192 */
     uint32_t codecs;                     /* bits of enum split_codec that may be used besides f32; 0: all */
     uint64_t window;                     /* bytes a peer may send ahead on one connection; 0: 64 MiB, at least 1 MiB */
-    uint64_t kept;                       /* bytes of answers kept for a peer that reconnects, per session; 0: 16 MiB */
+    uint64_t kept;                       /* bytes of answers kept for a peer that reconnects, per session; 0: 4 MiB */
     int64_t grace_ns;                    /* how long sessions outlive their connections; 0: 120 s */
     int64_t silence_ns;                  /* a connection that says nothing for so long is dead; 0: 30 s */
     const struct service_halves *halves; /* must be given: &half_files */

@@ -72,7 +72,7 @@ static const struct service_halves halves = {halves_check, halves_serve, halves_
 struct mortal {
     struct link link;
     struct link *inner;
-    bool dead;
+    bool dead, mute;
 };
 
 /* How many of these bytes may pass; the link that carries the fatal byte is dead. */
@@ -97,6 +97,8 @@ static ssize_t mortal_recv(struct link *l, void *to, size_t cap)
     struct mortal *m = (struct mortal *)l;
     if (m->dead)
         return -ECONNRESET;
+    if (m->mute || atomic_load(&the_world->frozen))
+        return -EAGAIN;
     ssize_t n = m->inner->ops->recv(m->inner, to, cap);
     return n > 0 ? (ssize_t)let_pass(m, (size_t)n) : n;
 }
@@ -106,6 +108,10 @@ static ssize_t mortal_send(struct link *l, const void *from, size_t len)
     struct mortal *m = (struct mortal *)l;
     if (m->dead)
         return -ECONNRESET;
+    if (m->mute || atomic_load(&the_world->frozen)) {
+        m->mute = true;
+        return (ssize_t)len;
+    }
     size_t n = let_pass(m, len);
     return n ? m->inner->ops->send(m->inner, from, n) : -ECONNRESET;
 }
@@ -119,6 +125,8 @@ static int mortal_fd(const struct link *l)
 static short mortal_events(const struct link *l, int want_send)
 {
     const struct mortal *m = (const struct mortal *)l;
+    if (m->mute || atomic_load(&the_world->frozen))
+        return 0;
     return m->dead ? POLLIN | POLLOUT : m->inner->ops->events(m->inner, want_send);
 }
 

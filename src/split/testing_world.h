@@ -23,6 +23,7 @@ struct world {
     struct model_cut cut;  /* installed, and wanted by world_remote */
     atomic_bool cut_off;   /* no new connection */
     atomic_long die_after; /* the n-th byte through any link breaks it, once; 0: never */
+    atomic_bool frozen;    /* nothing passes, nobody is told; what is sent meanwhile is gone, and its link with it */
     atomic_uint links, deaths;
 };
 
