@@ -49,7 +49,8 @@ int infer_create(struct infer **ret, const struct gguf_file *f, const struct mod
     const struct infer_config *cfg, struct error *err);
 void infer_free(struct infer *x); /* keys and values are wiped */
 
-/* Admission: reserves room for n_ctx positions. -ENOSPC when it does not fit now, -E2BIG when it never will. */
+/* Admission: reserves room for n_ctx positions, in whole pages of 64 (kv_rows is rounded up to pages too). -ENOSPC when
+ * it does not fit now, -E2BIG when it never will, -EINVAL for 0. */
 int infer_seq_open(struct infer *x, uint32_t n_ctx, int32_t *ret_seq);
 void infer_seq_close(struct infer *x, int32_t seq); /* wiped */
 int32_t infer_seq_len(const struct infer *x, int32_t seq);
