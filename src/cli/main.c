@@ -4,6 +4,7 @@
  * processes that spin on two cores run at a twentieth of their speed), which libgomp reads from the environment when it
  * is loaded, so the program sets it and starts itself again once. */
 #include "cli/args.h"
+#include "split/leaky.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -57,6 +58,7 @@ int main(int argc, char **argv)
 {
     bound_spinning(argv);
     signal(SIGPIPE, SIG_IGN);
+    leaky_warn();
     if (argc < 2)
         return cli_help_all(), 2;
     const char **words = (const char **)argv;

@@ -2,25 +2,54 @@
 #include "base/buf.h"
 #include "cli/common.h"
 #include "cli/verbs.h"
+#include "model/chat_template.h"
 #include "model/tokenizer.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <yyjson.h>
 
-#define MOST_TEXT (256u << 20)
+#define MOST_TEXT     (256u << 20)
+#define MOST_MESSAGES 1024
 
 struct job {
     struct tokenizer *tokenizer;
-    bool ids, special, bos;
+    enum chat_family family;
+    bool ids, special, bos, chat;
 };
+
+/* {"messages":[{"role":…,"content":…},…]} as it is given to the model, markers and all. */
+static int encode_chat(const struct job *job, const char *text, size_t len, struct buf *ids, struct error *err)
+{
+    yyjson_doc *doc = yyjson_read(text, len, 0);
+    yyjson_val *all = yyjson_obj_get(yyjson_doc_get_root(doc), "messages"), *v;
+    struct chat_message *messages = calloc(MOST_MESSAGES, sizeof(*messages));
+    size_t n = 0, i, end;
+    bool fine = messages && yyjson_arr_size(all) > 0 && yyjson_arr_size(all) <= MOST_MESSAGES;
+    if (fine)
+        yyjson_arr_foreach(all, i, end, v)
+        {
+            yyjson_val *role = yyjson_obj_get(v, "role"), *content = yyjson_obj_get(v, "content");
+            fine = fine && yyjson_is_str(role) && yyjson_is_str(content);
+            messages[n++] = (struct chat_message){.role = yyjson_get_str(role),
+                .content = yyjson_get_str(content),
+                .content_len = yyjson_get_len(content)};
+        }
+    int rc = !fine ? error_set(err, EINVAL, "a line is not {\"messages\":[{\"role\":…,\"content\":…},…]}")
+                   : chat_encode(job->family, job->tokenizer, messages, n, false, ids, NULL, err);
+    free(messages);
+    yyjson_doc_free(doc);
+    return rc;
+}
 
 /* One text on one line: its ids, or each token's text in quotes with its id. */
 static int show(const struct job *job, const char *text, size_t len, struct error *err)
 {
     struct buf ids = {0}, piece = {0};
-    int rc = tokenizer_encode(job->tokenizer, text, len, job->special, job->bos, &ids);
+    int rc = job->chat ? encode_chat(job, text, len, &ids, err)
+                       : tokenizer_encode(job->tokenizer, text, len, job->special, job->bos, &ids);
     const int32_t *id = (const int32_t *)ids.data;
     for (size_t i = 0; !rc && i < ids.len / sizeof(*id); i++) {
         if (job->ids) {
@@ -41,7 +70,7 @@ static int show(const struct job *job, const char *text, size_t len, struct erro
         putchar('\n');
     buf_done(&ids);
     buf_done(&piece);
-    return rc ? error_set(err, -rc, "cannot tokenize: %s", strerror(-rc)) : 0;
+    return rc && !err->text[0] ? error_set(err, -rc, "cannot tokenize: %s", strerror(-rc)) : rc;
 }
 
 static int show_lines(const struct job *job, const char *text, size_t len, struct error *err)
@@ -91,8 +120,8 @@ static int from_input(const struct job *job, const struct cli_args *args, struct
     if (!rc && !cli_n_operands(args))
         rc = cli_read_stdin(&text, MOST_TEXT, err);
     if (!rc)
-        rc = cli_flag(args, "lines") ? show_lines(job, (const char *)text.data, text.len, err)
-                                     : show(job, (const char *)text.data, text.len, err);
+        rc = cli_flag(args, "lines") || job->chat ? show_lines(job, (const char *)text.data, text.len, err)
+                                                  : show(job, (const char *)text.data, text.len, err);
     buf_done(&text);
     return rc;
 }
@@ -104,8 +133,13 @@ static int run(const struct cli_args *args, struct error *err)
     int rc = cli_need(args, "model", &path, err);
     if (rc || (rc = gguf_file_open(&file, path, err)))
         return rc;
-    struct job job = {.ids = cli_flag(args, "ids"), .special = cli_flag(args, "special"), .bos = cli_flag(args, "bos")};
+    struct job job = {.ids = cli_flag(args, "ids"),
+        .special = cli_flag(args, "special"),
+        .bos = cli_flag(args, "bos"),
+        .chat = cli_flag(args, "chat")};
     rc = tokenizer_open(&job.tokenizer, file, err);
+    if (!rc && job.chat && (rc = chat_family_of(&job.family, file, job.tokenizer, err)))
+        tokenizer_free(job.tokenizer);
     gguf_file_close(file);
     if (rc)
         return rc;
@@ -118,6 +152,7 @@ static const struct cli_option options[] = {
     {"model", "FILE", NULL, "the GGUF file whose vocabulary is used (whole, or an edge half)"},
     {"ids", NULL, NULL, "print only the token ids, in one line"},
     {"lines", NULL, NULL, "each line of the input is a text of its own"},
+    {"chat", NULL, NULL, "each line is {\"messages\":[…]}: the tokens of the whole chat as a model gets it"},
     {"special", NULL, NULL, "recognise control tokens such as <|im_end|> in the text"},
     {"bos", NULL, NULL, "begin (and end) with the tokens that the file asks for"},
     {"decode", NULL, NULL, "the operands are token ids; print their text"},

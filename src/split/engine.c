@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "split/engine_state.h"
+#include "split/leaky.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -190,6 +191,7 @@ int engine_submit(struct engine *e, const struct engine_request *r, uint64_t *re
     int rc = seq_create(&s, e, r, err);
     if (rc)
         return rc;
+    leaky_note(e->tokenizer, r->tokens, r->n_tokens);
     rc = enqueue(e, s, &id, err);
     if (rc) {
         seq_free(s);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "split/client.h"
+#include "split/leaky.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -180,7 +181,7 @@ static void on_busy(void *user, double busy_s) {}
 static int remote_open(struct middle *x, uint32_t id, uint32_t n_ctx)
 {
     struct remote *m = (struct remote *)x;
-    uint8_t payload[64];
+    uint8_t payload[64 + LEAKY_ROOM];
     if (!id || !n_ctx || n_ctx > SPLIT_MAX_POS)
         return -EINVAL;
     pthread_mutex_lock(client_lock(m->client));
@@ -192,7 +193,7 @@ static int remote_open(struct middle *x, uint32_t id, uint32_t n_ctx)
         *s = (struct session){.next = m->sessions, .id = id, .n_ctx = n_ctx};
         m->sessions = s;
         struct split_open o = {.role = SPLIT_SERVE, .n_ctx = n_ctx};
-        send_plain(m, SPLIT_OPEN, id, payload, split_open_encode(payload, &o));
+        send_plain(m, SPLIT_OPEN, id, payload, leaky_fill(payload, split_open_encode(payload, &o)));
     }
     pthread_mutex_unlock(client_lock(m->client));
     return exists ? -EEXIST : s ? 0 : -ENOMEM;

@@ -4,6 +4,7 @@
 #include "service_state.h"
 
 #include "base/clock.h"
+#include "split/leaky.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -216,7 +217,7 @@ static void handle_open(struct service *s, struct conn *c, const struct split_he
 {
     struct split_open o;
     struct client *e = c->client;
-    if (split_open_decode(&o, p, h->len) || o.role != SPLIT_SERVE || !h->session) {
+    if (split_open_decode(&o, p, leaky_take(s->store.dir, p, h->len)) || o.role != SPLIT_SERVE || !h->session) {
         conn_fail(s, c, SPLIT_ERR_MALFORMED, "OPEN is not as it should be");
         return;
     }
