@@ -154,6 +154,9 @@ class Stream(threading.Thread):
                 f"difference at {n}: {self.tokens[n:n + 2]} for {reference.tokens[n:n + 2]}")
         check(not self.errors and self.done and self.tokens == reference.tokens and self.finish == reference.finish, text)
 
+    def text(self):
+        return "".join(t for t, _ in self.tokens)
+
     def longest_gap(self, since=0.0):
         """Between neighbouring tokens, of which the later one came after `since`."""
         return max((b - a for a, b in zip(self.times, self.times[1:]) if b > since), default=0.0)
