@@ -212,7 +212,7 @@ static int64_t line_deadline(const struct client *c, const struct line *l)
     int64_t next = l->pinged_ns + c->cfg.ping_ns, dead = l->heard_ns + c->cfg.dead_ns;
     if (l->state == LINE_HELLO) {
         next = l->since_ns + c->cfg.connect_ns;
-        dead = l->heard_ns + NS_PER_S; /* a handshake wants to be asked */
+        dead = l->pinged_ns + NS_PER_S; /* a handshake wants to be asked now and then */
     }
     return next < dead ? next : dead;
 }
@@ -251,8 +251,11 @@ static void *client_main(void *arg)
             struct line *l = &c->lines[k];
             if (!l->link || l->link != links[1 + k])
                 continue;
-            if (fds[1 + k].revents || l->state == LINE_HELLO || l->link->ops->pending(l->link))
+            bool hello = l->state == LINE_HELLO;
+            if (fds[1 + k].revents || hello || l->link->ops->pending(l->link))
                 line_read(c, l, now);
+            if (hello && l->state == LINE_HELLO)
+                l->pinged_ns = now;
             if (l->link)
                 line_flush(c, l);
             if (l->link)
