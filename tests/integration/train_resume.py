@@ -179,7 +179,8 @@ def serving(w, job, edge):
     say("the trained halves serve")
     run("model", "merge", f"{job.dir}/edge.gguf", job.far_half(), "--out", f"{w.top}/trained.gguf")
     whole = w.add(Server(w.top, "whole", f"{w.top}/trained.gguf", "--model-id", "m"))
-    asked = [(how, prompt) for how in (GREEDY, {"temperature": 1, "seed": 5}) for prompt in ("What", "It is", "7+1")]
+    on = {"logit_bias": {i: -100 for i in range(266, 271)}}  # a model that learnt so little ends at once: not here
+    asked = [(how | on, prompt) for how in (GREEDY, {"temperature": 1, "seed": 5}) for prompt in ("What", "It is")]
     references = [Stream(whole, how, prompt).end() for how, prompt in asked]
     whole.stop()
     check(sum(len(r.tokens) for r in references) > 50, f"the merged model answers: {[r.text()[:40] for r in references]}")
