@@ -25,7 +25,7 @@ static void bound_spinning(char **argv)
 {
     if (getenv("GOMP_SPINCOUNT"))
         return;
-    setenv("GOMP_SPINCOUNT", "20000", 1);
+    setenv("GOMP_SPINCOUNT", "1000", 1);
     execv("/proc/self/exe", argv);
 }
 

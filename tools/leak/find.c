@@ -5,7 +5,8 @@
  * PATTERNS: a text file, a line "LABEL HEX" for each pattern, at least 4 bytes long. TARGET: a file, or pid:N for all
  * readable memory of process N. Prints "TARGET bytes N" for each target searched and "TARGET hit LABEL OFFSET" for
  * each of the first hits (at most 20 a target), "TARGET hits N". Exit 0: searched, nothing found; 1: something found;
- * 2: a target could not be searched (nothing found proves nothing then). */
+ * 2: a target could not be searched, or more than a hundredth of a process could not be read (nothing found proves
+ * nothing then). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -99,6 +100,7 @@ static int read_patterns(const char *path)
 struct target {
     const char *name;
     uint64_t bytes, hits;
+    uint64_t unread; /* bytes that are mapped readable but could not be read (a process that runs may unmap some) */
 };
 
 /* Patterns whose anchor lies in [from, to) of these len bytes. */
@@ -143,8 +145,10 @@ static void search_mapping(struct target *t, int mem, uint64_t from, uint64_t to
         uint64_t begin = at - from < LONG ? from : at - LONG;
         uint64_t end = to - at < CHUNK + LONG ? to : at + CHUNK + LONG;
         ssize_t n = pread(mem, room, (size_t)(end - begin), (off_t)begin);
-        if (n <= 0)
+        if (n <= 0) {
+            t->unread += end - begin;
             continue;
+        }
         search(t, room, (size_t)(at - begin), (size_t)(at - begin) + CHUNK, (size_t)n, begin);
         t->bytes += (uint64_t)n;
     }
@@ -169,7 +173,8 @@ static int search_process(struct target *t, const char *pid)
     free(room);
     close(mem);
     fclose(maps);
-    return t->bytes ? 0 : -1;
+    errno = EIO;
+    return t->bytes && t->unread <= t->bytes / 100 ? 0 : -1;
 }
 
 int main(int argc, char **argv)
