@@ -1,6 +1,7 @@
 #include "cli/remote.h"
 
 #include "crypto/tls.h"
+#include "split/half_model.h"
 
 #include <errno.h>
 #include <string.h>
@@ -59,6 +60,7 @@ int cli_remote_init(
     ret->config.cut = edge->params.cut;
     ret->config.d = edge->params.d;
     ret->config.cloud_half = cli_str(args, "cloud-half");
+    ret->config.check_half = half_files.check;
     ret->config.on_install = on_install;
     return 0;
 }

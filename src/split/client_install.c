@@ -53,6 +53,12 @@ int install_open(struct client *c, struct error *err)
         return error_set(err, EIO, "%s: cannot read the cloud's half to install: %s", c->half, strerror(code));
     }
     i->total = (uint64_t)st.st_size;
+    struct model_cut cut = c->cfg.cut;
+    cut.part = MODEL_CLOUD;
+    if (c->cfg.check_half && c->cfg.check_half(c->half, &cut, err)) { /* better than after hours on a slow line */
+        install_done(c);
+        return -EBADMSG;
+    }
     pthread_mutex_unlock(&c->lock); /* it may take seconds; only this thread touches c->install */
     int rc = hash(i);
     pthread_mutex_lock(&c->lock);

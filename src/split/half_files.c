@@ -31,7 +31,10 @@ static int files_check(const char *path, const struct model_cut *cut, struct err
     model_cut_name(cut, wanted);
     if (memcmp(p.cut.id, cut->id, 32) || p.cut.head != cut->head || p.cut.tail != cut->tail ||
         p.cut.step != cut->step || memcmp(p.cut.run, cut->run, 16))
-        return error_set(err, EBADMSG, "the file that was sent is half %s, announced was %s", has, wanted);
+        return error_set(err, EBADMSG,
+            "the file to install is the cloud's half %s, the edge's half is %s: use two halves of one cut, run and "
+            "step",
+            has, wanted);
     return 0;
 }
 

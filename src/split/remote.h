@@ -19,6 +19,8 @@ struct remote_config {
     uint32_t d;             /* width of a vector */
     enum split_codec codec; /* wished for; f32 if the worker cannot */
     const char *cloud_half; /* path of the cloud's half, sent when the worker has none; NULL: never; copied */
+    /* Is the file at `path` the half of `cut`? Asked once before it is sent, from the I/O thread; NULL: the worker will say. */
+    int (*check_half)(const char *path, const struct model_cut *cut, struct error *err);
     void (*on_install)(void *user, uint64_t done, uint64_t total); /* bytes; from the I/O thread; may be NULL */
     int64_t ping_ns;                                               /* 0: 1 s */
     int64_t dead_ns;                       /* a connection that is silent so long is given up; 0: 5 s */

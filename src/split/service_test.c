@@ -562,6 +562,40 @@ static void test_install_by_client(void **state)
     }
 }
 
+static int not_the_half(const char *path, const struct model_cut *cut, struct error *err)
+{
+    return error_set(err, EBADMSG, "%s is the half of step 7", path);
+}
+
+/* A file that does not belong to the edge's half is noticed before a byte of it is sent. */
+static void test_wrong_half_stays_here(void **state)
+{
+    setup();
+    struct model_cut cut = new_cut();
+    uint8_t file[4096] = {0};
+    char path[128];
+    world_half(&cut, file);
+    snprintf(path, sizeof(path), "%s/another-half.gguf", world.dir);
+    assert_int_equal(file_write(path, file, sizeof(file), 0600, NULL), 0);
+    struct remote_config remote = world_remote(&world);
+    remote.cut = cut;
+    remote.cloud_half = path;
+    remote.check_half = not_the_half;
+    struct middle *m;
+    struct middle_event e;
+    struct middle_stats st;
+    assert_int_equal(remote_middle_create(&m, &remote, NULL), 0);
+    do
+        assert_int_equal(m->ops->next(m, 20 * NS_PER_S, &e), 0);
+    while (e.kind == MIDDLE_UP || e.kind == MIDDLE_DOWN);
+    assert_int_equal(e.kind, MIDDLE_FAILED);
+    assert_non_null(strstr(e.text, "the half of step 7"));
+    m->ops->stats(m, &st);
+    assert_true(st.bytes_up < sizeof(file));
+    m->ops->free(m);
+    world_end(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -575,6 +609,7 @@ int main(void)
         cmocka_unit_test(test_install_by_pieces),
         cmocka_unit_test(test_install_refused),
         cmocka_unit_test(test_install_by_client),
+        cmocka_unit_test(test_wrong_half_stays_here),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

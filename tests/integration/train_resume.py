@@ -171,6 +171,7 @@ def refusals(w, job, edge, relay):
         s = Stream(server, GREEDY).end(20)
         check(len(s.errors) == 1 and f"/{STEPS}" in s.errors[0] and "/0" in s.errors[0],
               f"trained edge, untrained cloud, {name}: {s.errors}")
+        check("installing" not in server.text(), "nothing was sent")
         check(f"/{STEPS}" in server.text() and f"/{STEPS}" in server.health()[1].get("reason", ""), "the log and /health say so, too")
         server.stop()
 
