@@ -301,6 +301,13 @@ static void middle_failed(struct engine *e, const char *text)
     engine_end_all(e, ENGINE_FAILED, e->failed); /* only this thread writes it */
 }
 
+static void request_failed(struct engine *e, struct seq *s, const char *text)
+{
+    char why[400]; /* ending it calls the middle, after which its text is gone */
+    snprintf(why, sizeof(why), "%s", text && text[0] ? text : "the cloud could not compute this");
+    engine_end(e, s, ENGINE_FAILED, why);
+}
+
 static void middle_up(struct engine *e, int64_t now_ns)
 {
     if (e->told_away)
@@ -354,7 +361,10 @@ static void on_event(struct engine *e, const struct middle_event *ev, int64_t no
         middle_up(e, now_ns);
         break;
     case MIDDLE_FAILED:
-        middle_failed(e, ev->text);
+        if (!ev->session)
+            middle_failed(e, ev->text);
+        else if (s)
+            request_failed(e, s, ev->text);
         break;
     }
 }

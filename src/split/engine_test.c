@@ -385,6 +385,38 @@ static void a_cloud_that_fails_ends_requests(void **state)
     engine_free(e);
 }
 
+/* The cloud refuses to compute for one request: nobody else notices, and its room is given back. */
+static void a_refused_request_ends_alone(void **state)
+{
+    for (uint32_t at = 1; at <= 40; at += 13) {
+        struct testing_luck luck = {.refuse_one = at, .delay_ns = NS_PER_MS / 20, .kv_rows = 250};
+        struct engine *e = engine_split(&(struct engine_config){.max_running = 4, .prefill_rows = 6}, &luck);
+        uint32_t failed = 0;
+        for (uint32_t i = 0; i < 8; i++) {
+            client_init(&some[i], i);
+            assert_int_equal(client_start(&some[i], e), 0);
+        }
+        for (uint32_t i = 0; i < 8; i++) {
+            client_wait(&some[i]);
+            assert_memory_equal(some[i].got, alone[i].got, sizeof(int32_t) * some[i].n);
+            if (some[i].why == ENGINE_FAILED) {
+                assert_string_equal(some[i].text, "out of memory");
+                failed++;
+            } else {
+                assert_int_equal(some[i].why, ENGINE_LENGTH);
+                assert_int_equal(some[i].n, alone[i].n);
+            }
+        }
+        assert_int_equal(failed, 1);
+        same_as_alone(e, 8);
+        struct engine_stats st;
+        engine_stats(e, &st);
+        assert_int_equal(st.failed, 1);
+        assert_string_equal(st.trouble, "");
+        engine_free(e);
+    }
+}
+
 static void cancelling_works_at_every_stage(void **state)
 {
     struct testing_luck luck = {.seed = 5, .delay_ns = NS_PER_MS / 20, .lose = 0.02, .kv_rows = 250};
@@ -444,6 +476,7 @@ int main(void)
         cmocka_unit_test(the_line_is_bounded_and_in_order),
         cmocka_unit_test(a_cloud_that_stays_away_ends_requests),
         cmocka_unit_test(a_cloud_that_fails_ends_requests),
+        cmocka_unit_test(a_refused_request_ends_alone),
         cmocka_unit_test(cancelling_works_at_every_stage),
         cmocka_unit_test(idle_costs_nothing),
     };

@@ -18,7 +18,8 @@ enum middle_event_kind {
     MIDDLE_LOST,    /* the middle no longer knows the session (its process restarted): open it again and replay */
     MIDDLE_DOWN,    /* no connection; requests are kept and answered later, or LOST follows */
     MIDDLE_UP,      /* connection is back */
-    MIDDLE_FAILED,  /* for good: wrong halves, revoked, protocol error. `text` says what to do */
+    MIDDLE_FAILED,  /* session 0: for good (wrong halves, revoked, protocol error). Else only what this session asked
+                        for (out of memory, computing failed): close it. `text` says what to do */
 };
 
 struct middle_event {

@@ -19,6 +19,7 @@ struct answer {
 
 struct session {
     int32_t seq; /* -1: not open */
+    bool refused;
     uint32_t epoch;
 };
 
@@ -141,6 +142,11 @@ static int t_forward(
     if (epoch < s->epoch)
         return -EINVAL;
     s->epoch = epoch;
+    s->refused |= m->forwards == m->luck.refuse_one;
+    if (s->refused) {
+        say(m, (struct middle_event){.kind = MIDDLE_FAILED, .session = session, .text = "out of memory"}, NULL);
+        return 0;
+    }
     infer_seq_truncate(m->x, s->seq, (int32_t)pos0);
     struct infer_row *rows = calloc(n, sizeof(*rows));
     float *out = malloc(sizeof(float) * n * m->d);

@@ -13,6 +13,7 @@ struct testing_luck {
     double lose, down;       /* chance of each at every forward */
     int64_t down_ns;         /* how long a connection stays away */
     uint32_t fail_after;     /* forwards before it fails for good; 0: never */
+    uint32_t refuse_one;     /* this forward, and later ones of its session, are refused; 0: none */
     bool refuse_finally;     /* every open is refused for good */
     bool never_up;           /* no connection from the start */
     double rtt_ms;           /* reported */
