@@ -110,12 +110,68 @@ static void test_resumes_exactly_and_keeps_two(void **state)
     save(m, 6, false);
     assert_int_equal(store_run_steps(&store, base.id, (uint8_t[16]){7}, steps), 2);
     assert_int_equal(steps[0], 6);
-    assert_int_equal(steps[1], 4);
+    assert_int_equal(steps[1], 3); /* 4 went when 3 was loaded */
     assert_int_equal(m->ops->load(m, 0), 0);
     want(m, TRAIN_LOADED);
     one_step(m, 1);
     assert_int_equal(m->ops->load(m, 5), 0);
     assert_non_null(strstr(want(m, TRAIN_FAILED).text, "no checkpoint of step 5"));
+    m->ops->free(m);
+}
+
+static bool has_step(uint64_t step)
+{
+    struct store store;
+    uint64_t steps[STORE_MAX_STEPS];
+    assert_int_equal(store_open(&store, dir, NULL), 0);
+    uint32_t n = store_run_steps(&store, base.id, (uint8_t[16]){7}, steps);
+    for (uint32_t i = 0; i < n; i++)
+        if (steps[i] == step)
+            return true;
+    return false;
+}
+
+/* The campus died before it noted step 2 and goes on from 1. If it dies before it notes 3, 1 is all both sides have. */
+static void test_going_back_ends_the_future(void **state)
+{
+    struct train_middle *m = setup();
+    struct model_cut served = base, other = base;
+    struct store store;
+    char path[STORE_PATH];
+    assert_int_equal(m->ops->load(m, 0), 0);
+    want(m, TRAIN_LOADED);
+    one_step(m, 1);
+    save(m, 1, false);
+    one_step(m, 2);
+    save(m, 2, true);
+    assert_int_equal(store_open(&store, dir, NULL), 0);
+    other.run[0] = 8; /* another run's checkpoints are none of this one's business */
+    assert_int_equal(store_run_make(&store, base.id, other.run, NULL), 0);
+    store_step_path(&store, base.id, other.run, 9, path);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+    m->ops->free(m);
+
+    m = setup();
+    assert_int_equal(m->ops->load(m, 9), 0); /* what fails forgets nothing */
+    want(m, TRAIN_FAILED);
+    assert_true(has_step(2));
+    m->ops->free(m);
+
+    m = setup();
+    assert_int_equal(m->ops->load(m, 1), 0);
+    want(m, TRAIN_LOADED);
+    one_step(m, 2);
+    one_step(m, 3);
+    save(m, 3, false);
+    assert_true(has_step(3));
+    assert_true(has_step(1));
+    assert_false(has_step(2));
+    served.step = 2;
+    served.run[0] = 7;
+    assert_true(store_half_has(&store, &served)); /* somebody may be served by it */
+    assert_int_equal(access(path, F_OK), 0);
     m->ops->free(m);
 }
 
@@ -169,6 +225,7 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resumes_exactly_and_keeps_two),
+        cmocka_unit_test(test_going_back_ends_the_future),
         cmocka_unit_test(test_out_of_order_is_refused),
         cmocka_unit_test(test_slots_and_evaluation),
     };

@@ -255,3 +255,16 @@ void store_run_prune(const struct store *s, const uint8_t id[32], const uint8_t 
     if (d)
         closedir(d);
 }
+
+void store_run_forget_after(const struct store *s, const uint8_t id[32], const uint8_t run[16], uint64_t step)
+{
+    char path[STORE_PATH];
+    uint64_t other;
+    run_path(s, id, run, path);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (step_parse(e->d_name, &other) && other > step)
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+}

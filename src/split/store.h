@@ -42,5 +42,7 @@ uint32_t store_run_steps(
     const struct store *s, const uint8_t id[32], const uint8_t run[16], uint64_t ret[STORE_MAX_STEPS]);
 /* After `step` was written: keeps it and the newest before it; what is newer belongs to a future that was given up. */
 void store_run_prune(const struct store *s, const uint8_t id[32], const uint8_t run[16], uint64_t step);
+/* After `step` was loaded: no checkpoint of the future that ended with it may pass for one that the campus knows. */
+void store_run_forget_after(const struct store *s, const uint8_t id[32], const uint8_t run[16], uint64_t step);
 
 #endif

@@ -239,6 +239,8 @@ int train_core_load(struct train_core *c, uint64_t step, struct error *err)
     c->half->ops->zero(c->half);
     c->steps = step;
     c->any_batch = false;
+    if (c->has_store)
+        store_run_forget_after(&c->store, c->base.id, c->run, step);
     return 0;
 }
 

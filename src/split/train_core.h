@@ -30,6 +30,7 @@ int train_core_backward(
 int train_core_norm(struct train_core *c, uint64_t step, double *ret_sumsq, struct error *err);
 int train_core_step(struct train_core *c, uint64_t step, const struct train_adamw *opt, struct error *err);
 int train_core_save(struct train_core *c, uint64_t step, const struct model_cut *cut, bool serve, struct error *err);
+/* Ends the future: checkpoints of later steps are removed. */
 int train_core_load(struct train_core *c, uint64_t step, struct error *err);
 
 uint64_t train_core_steps(const struct train_core *c); /* done */
