@@ -4,7 +4,7 @@
 #   make test     everything we check; ends with "N passed, N failed"  (ONLY=pattern runs some of it)
 #   make bench    AREA=split: measurements into build/figures/AREA.json
 #   make fuzz     TIME=60: seconds for each fuzz target
-#   make lint     format, includes, headers, clang-tidy
+#   make lint     format, include direction, headers on their own, scripts parse
 #   make build    just the programs, into build/main
 #   make shell    a shell in the place where all of this happens
 

@@ -68,7 +68,8 @@ int cli_remote_init(
 void cli_remote_done(struct cli_remote *r)
 {
     edge_identity_free(r->identity);
-    if (r->identity && r->keylog_fd >= 0)
+    if (r->keylog_fd > 0) /* 0 in a zeroed struct: none */
         close(r->keylog_fd);
     r->identity = NULL;
+    r->keylog_fd = 0;
 }

@@ -63,6 +63,7 @@ static const struct cli_option options[] = {
     CLI_OPTION_THREADS,
     {"edge-life", "TIME", "90d", "how long edges' certificates are good; they renew when a third of it is left"},
     {"server-life", "TIME", "7d", "how long workers' certificates are good; they renew after half of it"},
+    /* Debian leaves 60706–61183 unused; the enrol process takes the first, hospitals follow */
     {"uid-base", "UID", "60710", "as root: first of 401 user ids for the enrol process and workers"},
     {"json-log", NULL, NULL, "log as JSON lines"},
     {"unsafe-keylog", "FILE", NULL, "write TLS secrets there (tests only: whoever reads it can read the traffic)"},

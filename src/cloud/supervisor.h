@@ -17,9 +17,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define SUPERVISOR_UID_BASE                                                                                            \
-    60710u /* Debian leaves 60706–61183 unused; the enrol process takes this one, hospitals follow */
-
 struct supervisor_config {
     const char *dir, *listen;
     const char *program;   /* path of meridian, started again for each process; NULL: /proc/self/exe */

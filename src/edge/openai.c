@@ -29,11 +29,6 @@ const struct openai_config *openai_config_of(const struct openai *o)
     return &o->cfg;
 }
 
-bool openai_is_stopping(struct openai *o)
-{
-    return atomic_load(&o->stopping);
-}
-
 int openai_create(struct openai **ret, const struct openai_config *cfg, struct error *err)
 {
     struct openai *o = calloc(1, sizeof(*o));

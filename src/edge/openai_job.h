@@ -61,7 +61,6 @@ void openai_job_fail(struct openai_job *j, const struct openai_error *e);
 /* openai.c */
 struct engine *openai_engine(struct openai *o);
 const struct openai_config *openai_config_of(const struct openai *o);
-bool openai_is_stopping(struct openai *o);
 void openai_job_forget(struct openai_job *j); /* takes it out of the list and counts its key down */
 
 #endif

@@ -216,11 +216,6 @@ void gguf_write_array(struct gguf_write *w, const char *key, enum gguf_type type
     buf_done(&b);
 }
 
-void gguf_write_raw(struct gguf_write *w, const char *key, enum gguf_type type, struct gguf_str raw)
-{
-    set(w, key, type, raw.s, raw.len);
-}
-
 void gguf_write_keys_of(struct gguf_write *w, const struct gguf_file *f, gguf_keep_fn *keep, const void *ctx)
 {
     for (size_t i = 0; i < gguf_file_n_keys(f); i++) {

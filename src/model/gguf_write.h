@@ -35,8 +35,6 @@ void gguf_write_str(struct gguf_write *w, const char *key, const char *s);
 void gguf_write_strs(struct gguf_write *w, const char *key, const struct gguf_str *s, uint64_t n);
 /* n elements of a numeric type, in the machine's (little-endian) form. */
 void gguf_write_array(struct gguf_write *w, const char *key, enum gguf_type type, const void *elements, uint64_t n);
-/* A value as gguf_file_key_raw_at gives it. */
-void gguf_write_raw(struct gguf_write *w, const char *key, enum gguf_type type, struct gguf_str raw);
 /* Every key i of f for which keep (NULL: all) is true, in f's order, verbatim. For a writer that has none of them yet. */
 typedef bool gguf_keep_fn(const void *ctx, const struct gguf_file *f, size_t i);
 void gguf_write_keys_of(struct gguf_write *w, const struct gguf_file *f, gguf_keep_fn *keep, const void *ctx);

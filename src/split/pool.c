@@ -398,8 +398,3 @@ const char *pool_error(const struct pool *p)
 {
     return p->error.text;
 }
-
-uint32_t pool_n_sessions(const struct pool *p)
-{
-    return p->n_sessions;
-}

@@ -87,6 +87,5 @@ void pool_give(struct pool *p);
 
 const struct half_infer *pool_half(const struct pool *p);
 const char *pool_error(const struct pool *p); /* of the last failed run */
-uint32_t pool_n_sessions(const struct pool *p);
 
 #endif

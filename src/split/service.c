@@ -274,15 +274,6 @@ int service_watch(struct service *s, int fd, void (*cb)(void *user, int fd), voi
     return 0;
 }
 
-void service_unwatch(struct service *s, int fd)
-{
-    for (uint32_t i = 0; i < s->n_watches; i++)
-        if (s->watches[i].fd == fd) {
-            s->watches[i] = s->watches[--s->n_watches];
-            return;
-        }
-}
-
 void service_revoke(struct service *s, const char *text)
 {
     pthread_mutex_lock(&s->lock);

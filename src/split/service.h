@@ -60,7 +60,6 @@ int service_add_link(struct service *s, struct link *l, const char *peer);
 
 /* Calls cb from the I/O thread, without locks held, when fd is readable or broken. Before service_run or from cb. */
 int service_watch(struct service *s, int fd, void (*cb)(void *user, int fd), void *user);
-void service_unwatch(struct service *s, int fd);
 
 /* Serves until service_stop: then GOAWAY is sent, what runs is finished (at most 5 s), links are closed. */
 int service_run(struct service *s, struct error *err);

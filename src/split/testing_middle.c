@@ -286,8 +286,3 @@ struct middle *testing_middle_create(struct infer *x, uint32_t d, const struct t
     pthread_mutex_init(&m->lock, NULL);
     return &m->base;
 }
-
-uint64_t testing_middle_losses(const struct middle *m)
-{
-    return ((const struct testing_middle *)m)->losses;
-}

@@ -21,6 +21,5 @@ struct testing_luck {
 
 /* Takes `x` (the middle's span) over. */
 struct middle *testing_middle_create(struct infer *x, uint32_t d, const struct testing_luck *luck);
-uint64_t testing_middle_losses(const struct middle *m);
 
 #endif
