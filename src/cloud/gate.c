@@ -205,12 +205,15 @@ void gate_run(struct gate *g)
 {
     struct epoll_event events[64];
     int n = epoll_wait(g->epoll, events, 64, 0);
+    bool more = false; /* accepted last: a newcomer may take the place that a later event of this round speaks of */
     for (int i = 0; i < n; i++) {
         if (events[i].data.u32 == UINT32_MAX)
-            accept_some(g);
+            more = true;
         else if (g->half_open[events[i].data.u32].fd >= 0)
             look(g, &g->half_open[events[i].data.u32], events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
     }
+    if (more)
+        accept_some(g);
     int64_t now = clock_now_ns();
     for (unsigned i = 0; i < g->cfg.max_half_open; i++)
         if (g->half_open[i].fd >= 0 && now - g->half_open[i].since_ns >= g->cfg.timeout_ns)

@@ -120,8 +120,11 @@ static void follow_registry(struct supervisor *s)
         const struct hospital *h = known_by_id(s, ch->of.id);
         if (ch->enrol || ch->leaving || (h && h->status == HOSPITAL_JOINED))
             continue;
-        log_info("%s has been revoked: its worker and connections end", ch->of.name);
-        children_end(ch, CHILDREN_REVOKED);
+        bool revoked =
+            h && h->status == HOSPITAL_REVOKED; /* otherwise its state could not be read: no lasting verdict */
+        log_info("%s %s: its worker and connections end", ch->of.name,
+            revoked ? "has been revoked" : "is not in the registry any more");
+        children_end(ch, revoked ? CHILDREN_REVOKED : CHILDREN_STOP);
     }
     for (size_t i = 0; i < s->n_known; i++)
         if (s->known[i].status == HOSPITAL_JOINED && !children_find(&s->children, s->known[i].id) &&

@@ -239,6 +239,7 @@ static void check_types(const enum ggml_type *types, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct model_testing m = wide(types[i]);
+        m.arch = (const enum model_arch[]){MODEL_LLAMA, MODEL_QWEN2, MODEL_QWEN3}[i % 3];
         m.seed = 10 + i;
         check_all(&m);
     }
@@ -254,7 +255,8 @@ static void test_all_types(void **state)
 {
     static const enum ggml_type types[] = {GGML_TYPE_F32, GGML_TYPE_BF16, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
         GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q5_K, GGML_TYPE_IQ4_NL,
-        GGML_TYPE_IQ4_XS, GGML_TYPE_MXFP4, GGML_TYPE_IQ3_S, GGML_TYPE_IQ2_S, GGML_TYPE_IQ3_XXS, GGML_TYPE_TQ1_0};
+        GGML_TYPE_IQ4_XS, GGML_TYPE_MXFP4, GGML_TYPE_IQ3_S, GGML_TYPE_IQ2_S, GGML_TYPE_IQ3_XXS, GGML_TYPE_TQ1_0,
+        GGML_TYPE_TQ2_0};
     check_types(types, sizeof types / sizeof *types);
 }
 

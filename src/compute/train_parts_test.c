@@ -44,9 +44,9 @@ static struct train_loss cut_backward(struct cut_rig *c, const struct rig *r, ui
     return loss;
 }
 
-static void check_cut(bool tied, const struct train_config *cfg)
+static void check_cut(enum model_arch arch, bool tied, const struct train_config *cfg)
 {
-    struct model_testing t = rig_small(tied ? MODEL_QWEN3 : MODEL_LLAMA);
+    struct model_testing t = rig_small(arch);
     struct cut_rig c;
     struct rig r;
     t.n_block = 4;
@@ -76,9 +76,12 @@ static void check_cut(bool tied, const struct train_config *cfg)
 static void a_cut_model_learns_like_the_whole(void **state)
 {
     struct train_config full = rig_config(), lora = rig_lora();
-    check_cut(false, &full);
-    check_cut(true, &full);
-    check_cut(false, &lora);
+    static const enum model_arch all[] = {MODEL_LLAMA, MODEL_QWEN2, MODEL_QWEN3};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        check_cut(all[i], false, &full);
+        check_cut(all[i], true, &full);
+        check_cut(all[i], false, &lora);
+    }
 }
 
 static void slots_in_flight_change_nothing(void **state)

@@ -279,7 +279,7 @@ int model_grow(const struct gguf_file *f, const struct model_grow *grow, const c
     if (!rc) {
         write_keys(&g);
         each_tensor(&g, describe, &g);
-        rc = gguf_write_open(g.w, path, 0644, progress, err);
+        rc = gguf_write_open(g.w, path, 0600, progress, err);
     }
     if (!rc)
         rc = each_tensor(&g, fill, &g);

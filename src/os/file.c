@@ -112,7 +112,7 @@ int file_new_open(struct file_new *ret, const char *path, mode_t mode, struct er
     return 0;
 }
 
-static void sync_folder_of(const char *path)
+void file_sync_folder_of(const char *path)
 {
     char copy[4096];
     snprintf(copy, sizeof(copy), "%s", path);
@@ -134,7 +134,7 @@ int file_new_commit(struct file_new *f, struct error *err)
     }
     close(f->fd);
     f->fd = -1;
-    sync_folder_of(f->path);
+    file_sync_folder_of(f->path);
     return 0;
 }
 

@@ -34,6 +34,9 @@ int file_new_open(struct file_new *ret, const char *path, mode_t mode, struct er
 int file_new_commit(struct file_new *f, struct error *err); /* fsync + rename; abandons on failure */
 void file_new_abandon(struct file_new *f);                  /* closes and unlinks; safe to call twice */
 
+/* Makes a rename of `path` last through a power cut; what the file system cannot do is left undone. */
+void file_sync_folder_of(const char *path);
+
 /* mkdir -p with this mode for what it makes. */
 int file_make_dir(const char *path, mode_t mode, struct error *err);
 

@@ -305,7 +305,7 @@ static void hello_fill(struct client *c, const uint8_t run[16])
 int client_create(struct client **ret, const struct remote_config *cfg, enum split_role role, const uint8_t run[16],
     bool one_link, const struct client_events *events, void *user, struct error *err)
 {
-    if (!cfg->d || vec_row_size(VEC_F32, cfg->d) + SPLIT_ROWS_TRAIN > SPLIT_MAX_PAYLOAD)
+    if (cfg->d < 2 || vec_row_size(VEC_F32, cfg->d) + SPLIT_ROWS_TRAIN > SPLIT_MAX_PAYLOAD)
         return error_set(err, EINVAL, "vectors of %u values do not fit into the protocol's frames", cfg->d);
     struct client *c = calloc(1, sizeof(*c));
     if (!c)

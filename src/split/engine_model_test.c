@@ -131,10 +131,16 @@ static void qwen3_q8_0(void **state)
     check(MODEL_QWEN3, GGML_TYPE_Q8_0);
 }
 
+static void qwen2_f16(void **state)
+{
+    check(MODEL_QWEN2, GGML_TYPE_F16);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llama_f32),
+        cmocka_unit_test(qwen2_f16),
         cmocka_unit_test(qwen3_q8_0),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

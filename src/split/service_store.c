@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "crypto/sha256.h"
+#include "os/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -175,6 +176,7 @@ static unsigned verify(struct service *s, const struct install *i, struct error 
         error_set(err, EIO, "cannot write on the cloud's disk: %s", strerror(errno));
         return SPLIT_ERR_NO_SPACE;
     }
+    file_sync_folder_of(path);
     return 0;
 }
 

@@ -78,7 +78,7 @@ int split_hello_decode(struct split_hello *ret, const uint8_t *p, size_t len)
     if (len != HELLO)
         return -EPROTO;
     struct split_hello h = {.version = SPLIT_VERSION, .codecs = bytes_get_u32(p + 4), .d = bytes_get_u32(p + 12)};
-    if (!codecs_right(h.codecs) || p[8] > SPLIT_BULK || p[9] > SPLIT_TRAIN || p[10] > 1 || p[11] || !h.d)
+    if (!codecs_right(h.codecs) || p[8] > SPLIT_BULK || p[9] > SPLIT_TRAIN || p[10] > 1 || p[11] || h.d < 2)
         return -EPROTO;
     h.which = (enum split_which)p[8];
     h.role = (enum split_role)p[9];

@@ -189,15 +189,16 @@ def main():
             check(name + ', F32: largest difference', float((ours(program, model, tokens, 'f32', folder) - want).abs().max()), 1e-4)
             check(name + ', F16 cache: divergence', kl(want, ours(program, model, tokens, 'f16', folder)), 1e-4)
         big = dict(sharp=1.0, d=256, heads=8, kv=2, dim=32, ff=512, vocab=320)
-        make(model, 'llama', **big)
-        base = oracle(model, tokens)
         # Against the same weights (activations are rounded to 8 bits, F16 or BF16), and against the F32 model.
         limits = {gguf.F16: (1e-5, 1e-5), gguf.BF16: (1e-3, 1e-3), gguf.Q8_0: (1e-3, 2e-3), gguf.Q6_K: (1e-3, 1e-2), gguf.Q4_K: (1e-3, 1e-1)}
-        for kind, (same, full) in limits.items():
-            make(model, 'llama', kind=kind, **big)
-            got = ours(program, model, tokens, 'f16', folder)
-            check('%s: divergence from the same weights' % NAMES[kind], kl(oracle(model, tokens), got), same)
-            check('%s: divergence from the F32 model' % NAMES[kind], kl(base, got), full)
+        for arch in ('llama', 'qwen2', 'qwen3'):
+            make(model, arch, **big)
+            base = oracle(model, tokens)
+            for kind, (same, full) in limits.items():
+                make(model, arch, kind=kind, **big)
+                got = ours(program, model, tokens, 'f16', folder)
+                check('%s, %s: divergence from the same weights' % (arch, NAMES[kind]), kl(oracle(model, tokens), got), same)
+                check('%s, %s: divergence from the F32 model' % (arch, NAMES[kind]), kl(base, got), full)
     sys.exit(1 if failed else 0)
 
 
