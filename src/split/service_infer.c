@@ -123,6 +123,8 @@ static void session_free(struct service *s, struct session **at)
     while (k->kept)
         kept_drop_first(s, k);
     if (k->seat) {
+        for (struct pool_item *i = k->seat->first; i; i = i->next)
+            give_credit(s, k->client, i); /* the pool drops them without a word */
         pool_close(s->serving.pool, k->seat);
         service_work(s);
     }
@@ -276,6 +278,8 @@ static void handle_close(struct service *s, struct conn *c, const struct split_h
 void infer_rows_abandon(struct service *s, struct conn *c)
 {
     if (c->rows.item) {
+        if (!c->dead && !c->closing)
+            conn_credit(s, c, c->rows.item->cost);
         pool_item_put(s->serving.pool, c->rows.item);
         c->rows.item = NULL;
         c->rows.skip = true;
@@ -314,6 +318,7 @@ static void rows_end(struct service *s, struct conn *c)
         return;
     struct session *k = *session_at(c->client, a.h.session);
     if (!k || !k->open) { /* closed on the other connection meanwhile */
+        conn_credit(s, c, a.item->cost);
         pool_item_put(s->serving.pool, a.item);
         conn_refuse(s, c, &a.h, SPLIT_ERR_NO_SESSION, "session %u is not open here", a.h.session);
         return;

@@ -333,6 +333,104 @@ static void test_window(void **state)
     good_end();
 }
 
+/* --- the window comes back ------------------------------------------------------------------------------------------ */
+
+/* A client that never sends more than it may. */
+struct careful {
+    int fd;
+    uint64_t sent, granted;
+};
+
+static void careful_rows(struct careful *c, uint32_t row0, uint32_t n_here, uint64_t about)
+{
+    struct split_rows r = {.n = 1000, .row0 = row0, .n_here = n_here};
+    size_t len = rows(r);
+    c->sent += len;
+    if (c->sent > c->granted)
+        fail_msg("%u bytes more are needed, and nothing that could bring them is under way", (unsigned)len);
+    if (about)
+        seq = about - 1;
+    put(c->fd, SPLIT_FORWARD, row0 + n_here < 1000 ? SPLIT_MORE : 0, 1, 0, len);
+}
+
+/* Reads until this comes; answers to what was given up may come before it. */
+static void careful_want(struct careful *c, uint8_t op)
+{
+    struct split_header h;
+    do {
+        assert_true(get(c->fd, &h));
+        if (h.op == SPLIT_WINDOW)
+            assert_int_equal(split_u64_decode(&c->granted, payload, h.len), 0);
+    } while (h.op != op);
+}
+
+static void careful_close(struct careful *c)
+{
+    put(c->fd, SPLIT_CLOSE, 0, 1, 0, 0);
+    careful_want(c, SPLIT_CLOSE);
+}
+
+/* Another edge has another half loaded for a moment. */
+static void serve_another(const struct model_cut *cut)
+{
+    int fd = world_socket(&world);
+    struct split_hello e = hello_of(SPLIT_INTERACTIVE, SPLIT_SERVE, 77);
+    memcpy(e.cut.id, cut->id, 32);
+    hello(fd, &e);
+    open_session(fd, 1, 10);
+    put(fd, SPLIT_CLOSE, 0, 1, 0, 0);
+    want(fd, SPLIT_CLOSE);
+    close(fd);
+}
+
+static void give_up(struct careful *c, int how, const struct model_cut *other)
+{
+    if (how == 0) { /* requests that wait or are being computed */
+        for (int i = 0; i < 4; i++)
+            careful_rows(c, 0, 1000, 0);
+        careful_close(c);
+        return;
+    }
+    careful_rows(c, 0, 900, 0); /* one whose last rows come when its session is gone already */
+    uint64_t about = seq;
+    careful_close(c);
+    if (how == 2)
+        serve_another(other);
+    uint64_t now = seq;
+    careful_rows(c, 900, 100, about);
+    seq = now;
+    if (how == 1)
+        careful_want(c, SPLIT_ERROR);
+}
+
+/* Whoever stops in the middle of an answer, again and again, can still send afterwards. */
+static void test_window_of_what_was_given_up(void **state)
+{
+    for (int how = 0; how < 3; how++) {
+        memset(&world, 0, sizeof(world));
+        world.cfg.max_rows = 1000;
+        world.cfg.window = 1 << 20;
+        world_start(&world);
+        struct model_cut other = world.cut;
+        other.id[0] ^= 1;
+        world_install(&world, &other);
+        struct careful c = {.fd = client(SPLIT_SERVE, 1), .granted = 1 << 20};
+        while (c.sent < 3 << 19) {
+            put_open(c.fd, 1, 1000);
+            careful_want(&c, SPLIT_OPEN);
+            atomic_store(&world.counts.run_ns, 5 * NS_PER_MS);
+            give_up(&c, how, &other);
+            atomic_store(&world.counts.run_ns, 0);
+        }
+        put_open(c.fd, 1, 1000);
+        careful_want(&c, SPLIT_OPEN);
+        careful_rows(&c, 0, 1000, 0);
+        careful_want(&c, SPLIT_FORWARD);
+        close(c.fd);
+        world_end(&world);
+    }
+}
+
 static void test_too_many(void **state)
 {
     good_begin();
@@ -604,6 +702,7 @@ int main(void)
         cmocka_unit_test(test_rows_that_lie),
         cmocka_unit_test(test_refused_requests),
         cmocka_unit_test(test_window),
+        cmocka_unit_test(test_window_of_what_was_given_up),
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_repeated_training),
         cmocka_unit_test(test_install_by_pieces),
