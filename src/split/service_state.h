@@ -103,6 +103,7 @@ struct serving {
 struct training {
     enum half_state state;
     struct client *client; /* NULL: nobody trains */
+    uint64_t number;       /* of this OPEN; never reused, 0: none */
     uint32_t session;
     struct split_train_config cfg;
     struct train_core *core;  /* the compute thread's alone */
@@ -151,6 +152,7 @@ struct service {
     uint32_t n_clients;
     struct serving serving;
     struct training training;
+    uint64_t last_training;
     struct install install;
     struct watch watches[SERVICE_MAX_WATCHES];
     uint32_t n_watches;

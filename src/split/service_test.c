@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -502,6 +503,68 @@ static void test_repeated_training(void **state)
     good_end();
 }
 
+/* --- a training that leaves while its half is loaded ---------------------------------------------------------------- */
+
+static sem_t load_began, load_may_end;
+static atomic_uint trainings_loaded;
+
+static int slow_check(const char *path, const struct model_cut *cut, struct error *err)
+{
+    return 0;
+}
+
+static int slow_serve(struct half_infer **ret, const char *path, uint64_t kv_bytes, uint64_t memory_bytes,
+    uint32_t n_threads, uint32_t max_sessions, struct error *err)
+{
+    return error_set(err, ENOMEM, "this test is about training");
+}
+
+static int slow_train(struct half_train **ret, struct model_cut *ret_cut, const char *path,
+    const struct split_train_config *cfg, uint64_t memory_bytes, uint32_t n_threads, struct error *err)
+{
+    sem_post(&load_began);
+    sem_wait(&load_may_end);
+    atomic_fetch_add(&trainings_loaded, 1);
+    *ret = testing_train(D, cfg->n_slots, cfg->max_rows, &world.counts);
+    *ret_cut = world.cut;
+    return 0;
+}
+
+static void put_training(int fd, uint32_t max_rows)
+{
+    struct split_open o = {
+        .role = SPLIT_TRAIN, .train = {.max_rows = max_rows, .max_samples = 2, .n_slots = 1, .run = {1}}};
+    put(fd, SPLIT_OPEN, 0, 1, 0, split_open_encode(payload, &o));
+}
+
+/* Client and session have the same names again, and yet what was loaded for the first is not for the second. */
+static void test_training_leaves_while_loading(void **state)
+{
+    static const struct service_halves halves = {slow_check, slow_serve, slow_train};
+    memset(&world, 0, sizeof(world));
+    world.cfg.halves = &halves;
+    sem_init(&load_began, 0, 0);
+    sem_init(&load_may_end, 0, 0);
+    atomic_store(&trainings_loaded, 0);
+    world_start(&world);
+    int fd = client(SPLIT_TRAIN, 1);
+    put_training(fd, 10);
+    assert_int_equal(sem_wait(&load_began), 0);
+    put(fd, SPLIT_CLOSE, 0, 1, 0, 0);
+    want(fd, SPLIT_CLOSE);
+    put_training(fd, 500);
+    put(fd, SPLIT_PING, 0, 0, 0, split_ping_encode(payload, &(struct split_ping){0}, false));
+    want(fd, SPLIT_PING); /* so the worker has read the OPEN as well */
+    sem_post(&load_may_end);
+    sem_post(&load_may_end);
+    want(fd, SPLIT_OPEN);
+    assert_int_equal(atomic_load(&trainings_loaded), 2);
+    close(fd);
+    world_end(&world);
+    sem_destroy(&load_began);
+    sem_destroy(&load_may_end);
+}
+
 /* --- INSTALL ------------------------------------------------------------------------------------------------------------ */
 
 static struct model_cut new_cut(void)
@@ -705,6 +768,7 @@ int main(void)
         cmocka_unit_test(test_window_of_what_was_given_up),
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_repeated_training),
+        cmocka_unit_test(test_training_leaves_while_loading),
         cmocka_unit_test(test_install_by_pieces),
         cmocka_unit_test(test_install_refused),
         cmocka_unit_test(test_install_by_client),

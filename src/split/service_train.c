@@ -211,6 +211,7 @@ static void handle_open(struct service *s, struct conn *c, const struct split_he
         train_client_gone(s, t->client);
     t->client = c->client;
     t->state = HALF_LOADING;
+    t->number = ++s->last_training;
     t->session = h->session;
     t->cfg = o.train;
     t->open = *h;
@@ -441,7 +442,8 @@ static void load(struct service *s)
     struct model_cut cut = service_cut(&t->client->hello.cut), base;
     struct split_train_config cfg = t->cfg;
     struct client *whose = t->client;
-    uint32_t session = t->session, d = t->d;
+    uint64_t number = t->number;
+    uint32_t d = t->d;
     store_half_path(&s->store, &cut, path);
     int64_t began = clock_now_ns();
     service_begin(s);
@@ -453,8 +455,8 @@ static void load(struct service *s)
     if (rc && half)
         half->ops->free(half);
     service_end(s, began);
-    if (t->client != whose || t->session != session || t->state != HALF_LOADING) {
-        train_core_free(core); /* it left meanwhile */
+    if (t->number != number) {
+        train_core_free(core); /* it left meanwhile; the next one may have the same client and session */
         return;
     }
     if (rc) {
