@@ -238,7 +238,10 @@ int registry_begin(int *ret_lock, const char *hospitals, struct error *err)
         return rc;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0 || flock(fd, LOCK_EX)) {
-        rc = error_set(err, errno, "%s: cannot lock: %s", path, strerror(errno));
+        if (errno == ENOENT)
+            rc = error_set(err, ENOENT, "%s: no cloud keeps its hospitals there; name its folder with --dir", hospitals);
+        else
+            rc = error_set(err, errno, "%s: cannot lock: %s", path, strerror(errno));
         if (fd >= 0)
             close(fd);
         return rc;
