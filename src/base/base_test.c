@@ -1,6 +1,7 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/rng.h"
 #include "base/test.h"
 
@@ -56,6 +57,15 @@ static void bytes_round_trip(void **state)
     assert_true(bytes_get_f64(p) == 3.25);
 }
 
+static void hex_is_two_lower_case_digits_a_byte(void **state)
+{
+    char text[7] = "......";
+    hex_put(text, (const uint8_t[]){0x00, 0x9f, 0xa5}, 3);
+    assert_string_equal(text, "009fa5");
+    hex_put(text, NULL, 0);
+    assert_string_equal(text, "");
+}
+
 static void rng_is_a_function_of_key_and_counter(void **state)
 {
     double sum = 0;
@@ -77,6 +87,7 @@ int main(void)
         cmocka_unit_test(error_longer_than_its_room_is_cut),
         cmocka_unit_test(buf_grows_and_consumes),
         cmocka_unit_test(bytes_round_trip),
+        cmocka_unit_test(hex_is_two_lower_case_digits_a_byte),
         cmocka_unit_test(rng_is_a_function_of_key_and_counter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

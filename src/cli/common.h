@@ -11,6 +11,8 @@
 
 #define CLI_OPTION_JSON    {"json", NULL, NULL, "print the result and the progress as JSON, for machines"}
 #define CLI_OPTION_THREADS {"threads", "N", NULL, "threads to compute with (default: the machine's cores)"}
+#define CLI_OPTION_KEYLOG                                                                                              \
+    {"unsafe-keylog", "FILE", NULL, "write TLS secrets there (tests only: whoever reads it can read the traffic)"}
 
 /* A model file opened and understood. */
 struct cli_model {

@@ -10,8 +10,6 @@
 #define CLI_OPTION_CLOUD_HALF                                                                                          \
     {"cloud-half", "FILE", NULL, "the cloud's half, installed there if the worker does not have it yet"}
 #define CLI_OPTION_CODEC {"codec", "NAME", "f16", "how vectors travel: f32, f16 or int8"}
-#define CLI_OPTION_KEYLOG                                                                                              \
-    {"unsafe-keylog", "FILE", NULL, "write TLS secrets there (tests only: whoever reads it can read the traffic)"}
 
 /* Owns what a connection needs; `config` is filled in for remote_middle_create and remote_train_create and may be used
  * until cli_remote_done. */

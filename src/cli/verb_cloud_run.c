@@ -66,7 +66,7 @@ static const struct cli_option options[] = {
     /* Debian leaves 60706–61183 unused; the enrol process takes the first, hospitals follow */
     {"uid-base", "UID", "60710", "as root: first of 401 user ids for the enrol process and workers"},
     {"json-log", NULL, NULL, "log as JSON lines"},
-    {"unsafe-keylog", "FILE", NULL, "write TLS secrets there (tests only: whoever reads it can read the traffic)"},
+    CLI_OPTION_KEYLOG,
     {NULL},
 };
 

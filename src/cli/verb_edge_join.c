@@ -11,8 +11,6 @@
 #include <unistd.h>
 
 #define OPTION_DIR {"dir", "DIR", "/var/lib/meridian/edge", "the edge's folder"}
-#define OPTION_KEYLOG                                                                                                  \
-    {"unsafe-keylog", "FILE", NULL, "write TLS secrets there (tests only: whoever reads it can read the traffic)"}
 
 static int open_keylog(const struct cli_args *args, int *ret_fd, struct error *err)
 {
@@ -48,7 +46,7 @@ static int run_join(const struct cli_args *args, struct error *err)
 static const struct cli_option join_options[] = {
     OPTION_DIR,
     {"again", NULL, NULL, "leave the cloud that this folder belongs to"},
-    OPTION_KEYLOG,
+    CLI_OPTION_KEYLOG,
     {NULL},
 };
 
@@ -86,7 +84,7 @@ static int run_renew(const struct cli_args *args, struct error *err)
 
 static const struct cli_option renew_options[] = {
     OPTION_DIR,
-    OPTION_KEYLOG,
+    CLI_OPTION_KEYLOG,
     {NULL},
 };
 

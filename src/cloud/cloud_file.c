@@ -1,3 +1,4 @@
+#include "base/hex.h"
 #include "cloud/authority.h"
 #include "cloud/supervisor.h"
 #include "os/file.h"
@@ -90,8 +91,7 @@ int cloud_file_ensure(struct cloud_file *ret, const char *dir, struct error *err
     unsigned char raw[16];
     if (RAND_bytes(raw, sizeof(raw)) != 1)
         return error_set(err, EIO, "no randomness to be had");
-    for (int i = 0; i < 16; i++)
-        snprintf(f.enrol + 2 * i, 3, "%02x", raw[i]);
+    hex_put(f.enrol, raw, sizeof(raw));
     rc = cloud_file_save(&f, dir, err);
     if (!rc)
         *ret = f;

@@ -1,5 +1,6 @@
 #include "cloud/registry.h"
 
+#include "base/hex.h"
 #include "base/log.h"
 #include "os/file.h"
 
@@ -239,7 +240,8 @@ int registry_begin(int *ret_lock, const char *hospitals, struct error *err)
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0 || flock(fd, LOCK_EX)) {
         if (errno == ENOENT)
-            rc = error_set(err, ENOENT, "%s: no cloud keeps its hospitals there; name its folder with --dir", hospitals);
+            rc =
+                error_set(err, ENOENT, "%s: no cloud keeps its hospitals there; name its folder with --dir", hospitals);
         else
             rc = error_set(err, errno, "%s: cannot lock: %s", path, strerror(errno));
         if (fd >= 0)
@@ -261,8 +263,7 @@ static int random_hex(char *to, size_t bytes, struct error *err)
     unsigned char raw[48];
     if (bytes > sizeof(raw) || RAND_bytes(raw, (int)bytes) != 1)
         return error_set(err, EIO, "no randomness to be had");
-    for (size_t i = 0; i < bytes; i++)
-        snprintf(to + 2 * i, 3, "%02x", raw[i]);
+    hex_put(to, raw, bytes);
     OPENSSL_cleanse(raw, sizeof(raw));
     return 0;
 }
@@ -271,8 +272,7 @@ static void hash_token(char to[65], const char *token)
 {
     unsigned char digest[32] = {0};
     EVP_Digest(token, strlen(token), digest, NULL, EVP_sha256(), NULL);
-    for (int i = 0; i < 32; i++)
-        snprintf(to + 2 * i, 3, "%02x", digest[i]);
+    hex_put(to, digest, sizeof(digest));
 }
 
 static int free_slot(uint32_t *ret, const char *hospitals, struct error *err)

@@ -1,5 +1,6 @@
 #include "crypto/pki.h"
 
+#include "base/hex.h"
 #include "crypto/ssl_error.h"
 #include "os/file.h"
 
@@ -304,8 +305,7 @@ int pki_verify(const struct pki_chain *c, X509 *root, enum pki_role role, const 
 static void print_fingerprint(char ret[PKI_FINGERPRINT], const unsigned char digest[32])
 {
     memcpy(ret, "sha256:", 7);
-    for (int i = 0; i < 32; i++)
-        snprintf(ret + 7 + 2 * i, 3, "%02x", digest[i]);
+    hex_put(ret + 7, digest, 32);
 }
 
 void pki_fingerprint(char ret[PKI_FINGERPRINT], const X509 *cert)

@@ -2,6 +2,7 @@
 #include "edge/keys.h"
 
 #include "base/buf.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "os/file.h"
 
@@ -31,12 +32,6 @@ static int hash_key(const uint8_t salt[16], const char *key, uint8_t ret[32])
              EVP_DigestUpdate(c, key, strlen(key)) && EVP_DigestFinal_ex(c, ret, NULL);
     EVP_MD_CTX_free(c);
     return ok ? 0 : -EIO;
-}
-
-static void put_hex(char *to, const uint8_t *from, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        sprintf(to + 2 * i, "%02x", from[i]);
 }
 
 static bool get_hex(uint8_t *to, size_t n, const char *from)
@@ -119,8 +114,8 @@ static int write_list(const char *path, const struct key_entry *list, size_t n, 
         &b, "# meridian edge API keys: name, salt, SHA-256(salt, key), time made. No key can be read from this.\n");
     for (size_t i = 0; i < n && !rc; i++) {
         char salt[33], hash[65];
-        put_hex(salt, list[i].salt, 16);
-        put_hex(hash, list[i].hash, 32);
+        hex_put(salt, list[i].salt, 16);
+        hex_put(hash, list[i].hash, 32);
         rc = buf_printf(&b, "%s %s %s %" PRId64 "\n", list[i].name, salt, hash, list[i].made);
     }
     rc = rc ? error_set(err, ENOMEM, "no memory") : file_write(path, b.data, b.len, 0600, err);

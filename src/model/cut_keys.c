@@ -1,15 +1,11 @@
 /* The keys by which a file says which half of which cut it is. */
 #include "model/cut.h"
 
+#include "base/hex.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-static void hex(const uint8_t *bytes, size_t n, char *ret)
-{
-    for (size_t i = 0; i < n; i++)
-        snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
-}
 
 void model_cut_write(struct gguf_write *w, const struct model_cut *cut)
 {
@@ -23,12 +19,12 @@ void model_cut_write(struct gguf_write *w, const struct model_cut *cut)
         return;
     }
     gguf_write_str(w, "meridian.cut.part", cut->part == MODEL_EDGE ? "edge" : "cloud");
-    hex(cut->id, sizeof(cut->id), text);
+    hex_put(text, cut->id, sizeof(cut->id));
     gguf_write_str(w, "meridian.cut.id", text);
     gguf_write_u32(w, "meridian.cut.head", cut->head);
     gguf_write_u32(w, "meridian.cut.tail", cut->tail);
     gguf_write_u64(w, "meridian.cut.step", cut->step);
-    hex(cut->run, sizeof(cut->run), text);
+    hex_put(text, cut->run, sizeof(cut->run));
     gguf_write_str(w, "meridian.cut.run", text);
 }
 

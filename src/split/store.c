@@ -1,6 +1,7 @@
 /* Where a worker keeps things. */
 #include "split/store.h"
 
+#include "base/hex.h"
 #include "os/file.h"
 
 #include <dirent.h>
@@ -12,13 +13,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-
-static void hex(char *to, const uint8_t *bytes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        sprintf(to + 2 * i, "%02x", bytes[i]);
-    to[2 * n] = 0;
-}
 
 static bool unhex(uint8_t *to, const char *from, size_t n)
 {
@@ -52,8 +46,8 @@ int store_open(struct store *ret, const char *dir, struct error *err)
 static void half_name(const struct store *s, const struct model_cut *cut, const char *end, char ret[STORE_PATH])
 {
     char id[65], run[33];
-    hex(id, cut->id, 32);
-    hex(run, cut->run, 16);
+    hex_put(id, cut->id, 32);
+    hex_put(run, cut->run, 16);
     snprintf(ret, STORE_PATH, "%s/halves/%s-%020" PRIu64 "-%s%s", s->dir, id, cut->step, run, end);
 }
 
@@ -169,8 +163,8 @@ uint64_t store_free_bytes(const struct store *s)
 static void run_path(const struct store *s, const uint8_t id[32], const uint8_t run[16], char ret[STORE_PATH])
 {
     char i[65], r[33];
-    hex(i, id, 32);
-    hex(r, run, 16);
+    hex_put(i, id, 32);
+    hex_put(r, run, 16);
     snprintf(ret, STORE_PATH, "%s/runs/%s-%s", s->dir, i, r);
 }
 

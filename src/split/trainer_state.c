@@ -4,6 +4,7 @@
  * A step counts from the moment its .json is there. It is written last, so a crash at any point leaves the one before. */
 #include "split/trainer_inner.h"
 
+#include "base/hex.h"
 #include "os/file.h"
 #include "split/lora_result.h"
 
@@ -22,12 +23,6 @@
 static void path_of(char to[4096], const char *dir, uint64_t step, const char *kind)
 {
     snprintf(to, 4096, "%s/step-%" PRIu64 ".%s", dir, step, kind);
-}
-
-static void hex_of(char *to, const uint8_t *bytes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        snprintf(to + 2 * i, 3, "%02x", bytes[i]);
 }
 
 static bool hex_parse(uint8_t *to, size_t n, const char *hex)
@@ -52,7 +47,7 @@ static int note_write(struct trainer *t, struct error *err)
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     yyjson_mut_val *o = yyjson_mut_obj(doc);
     yyjson_mut_doc_set_root(doc, o);
-    hex_of(run, st->run, 16);
+    hex_put(run, st->run, 16);
     snprintf(hash, sizeof(hash), "%016" PRIx64, dataset_hash(t->data));
     yyjson_mut_obj_add_uint(doc, o, "format", 1);
     yyjson_mut_obj_add_str(doc, o, "run", run);
