@@ -1,4 +1,4 @@
-/* Little-endian integers in unaligned bytes, for codecs. Network byte order has the _be forms. */
+/* Integers in unaligned bytes, for codecs: little-endian, and network byte order (the _be forms). */
 #ifndef MERIDIAN_BASE_BYTES_H
 #define MERIDIAN_BASE_BYTES_H
 
@@ -18,6 +18,39 @@ static inline uint32_t bytes_get_u32(const uint8_t *p)
 static inline uint64_t bytes_get_u64(const uint8_t *p)
 {
     return (uint64_t)bytes_get_u32(p) | (uint64_t)bytes_get_u32(p + 4) << 32;
+}
+
+static inline uint16_t bytes_get_be16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t bytes_get_be32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+}
+
+static inline uint64_t bytes_get_be64(const uint8_t *p)
+{
+    return (uint64_t)bytes_get_be32(p) << 32 | (uint64_t)bytes_get_be32(p + 4);
+}
+
+static inline void bytes_put_be16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+}
+
+static inline void bytes_put_be32(uint8_t *p, uint32_t v)
+{
+    bytes_put_be16(p, (uint16_t)(v >> 16));
+    bytes_put_be16(p + 2, (uint16_t)v);
+}
+
+static inline void bytes_put_be64(uint8_t *p, uint64_t v)
+{
+    bytes_put_be32(p, (uint32_t)(v >> 32));
+    bytes_put_be32(p + 4, (uint32_t)v);
 }
 
 static inline float bytes_get_f32(const uint8_t *p)

@@ -1,0 +1,114 @@
+/* The tables of the forwarding core: what configuration sets now and BGP will drive (src/bgp reaches them through a sink
+ * that it declares). Every call either takes effect whole or changes nothing and says why in one sentence. Called between
+ * batches, on the core's own thread. `set` replaces what is there under the same key; `del` of what is not there is
+ * -ENOENT. */
+#ifndef MERIDIAN_FORWARD_TABLES_H
+#define MERIDIAN_FORWARD_TABLES_H
+
+#include "forward/forward.h"
+
+/* --- ports and access sub-interfaces --------------------------------------------------------------------- */
+
+int forward_port_add(struct forward *, uint16_t port, const struct port_config *, struct error *);
+
+/* Where hosts of a VRF are attached: a port, or one VLAN of it. We answer ARP and ND for the gateway addresses. */
+struct forward_access {
+    uint16_t port;
+    uint16_t vlan; /* 0: untagged */
+    uint32_t vrf;
+    struct ip_prefix gateway[4]; /* our addresses there with their subnets; family 0: unused */
+    uint32_t tenant;             /* slice id of what enters here */
+    uint8_t class_of_dscp[64];   /* enum lane_class; all zero: the default map (classes.h). CONTROL is never granted */
+    uint8_t priority_of_class[LANE_CLASSES]; /* 802.1p priority on which this tenant's class is paused */
+    uint64_t police_bps;                     /* 0: only the queues' limits */
+};
+int forward_access_set(struct forward *, const struct forward_access *, struct error *);
+int forward_access_del(struct forward *, uint16_t port, uint16_t vlan);
+
+/* --- VRFs and routes -------------------------------------------------------------------------------------- */
+
+int forward_vrf_add(
+    struct forward *, uint32_t vrf, uint32_t tenant, struct error *); /* vrf 0 is the underlay, always there */
+int forward_vrf_del(struct forward *, uint32_t vrf);
+
+enum route_kind {
+    ROUTE_ATTACHED, /* hosts of the subnet are neighbours at `port`/`vlan` (set by forward_access_set for gateways) */
+    ROUTE_GATEWAY,  /* through a router of the customer's, `gateway`, at `port`/`vlan` */
+    ROUTE_REMOTE,   /* in another PE: `service_sid` along `path_of_class` (0: unsteered, the underlay's shortest way) */
+    ROUTE_ADJACENT, /* underlay only: over the core link at `port` */
+    ROUTE_LOCAL,    /* ours: punted */
+    ROUTE_BLACKHOLE,
+};
+
+struct forward_route {
+    enum route_kind kind;
+    uint16_t port, vlan;
+    struct ip_addr gateway;
+    struct ip6 service_sid;
+    uint32_t path_of_class[LANE_CLASSES]; /* forward_path ids */
+    bool encrypted;                       /* xSEC policy of the VPN: no valid key means drop (LOSS_NO_KEY) */
+};
+int forward_route_set(
+    struct forward *, uint32_t vrf, const struct ip_prefix *, const struct forward_route *, struct error *);
+int forward_route_del(struct forward *, uint32_t vrf, const struct ip_prefix *);
+/* Longest match; -ENOENT. For ping, traceroute, `show` and tests. */
+int forward_route_find(
+    struct forward *, uint32_t vrf, const struct ip_addr *, struct forward_route *ret, struct ip_prefix *ret_prefix);
+
+/* --- local SIDs (RFC 8986, 9800) --------------------------------------------------------------------------- */
+
+enum sid_behaviour {
+    SID_END = 1,
+    SID_END_X = 5,
+    SID_END_DT6 = 18,
+    SID_END_DT4 = 19,
+    SID_END_DT46 = 20,
+    SID_END_NEXT_CSID = 43,   /* uN */
+    SID_END_X_NEXT_CSID = 52, /* uA */
+    SID_END_DT6_NEXT_CSID = 62,
+    SID_END_DT4_NEXT_CSID = 63,
+    SID_END_DT46_NEXT_CSID = 64,
+};
+
+struct forward_sid {
+    struct ip_prefix sid; /* family IP_V6; len 128 for full SIDs, block + node + function for NEXT-C-SID */
+    enum sid_behaviour behaviour;
+    uint16_t port; /* End.X: the adjacency */
+    uint32_t vrf;  /* End.DT*: the table */
+};
+int forward_sid_set(struct forward *, const struct forward_sid *, struct error *);
+int forward_sid_del(struct forward *, const struct ip_prefix *);
+
+/* --- paths: strict segment lists, each class of a tenant with a lane of its own ------------------------------ */
+
+struct forward_path {
+    uint32_t id;                     /* > 0 */
+    struct ip6 sids[LANE_SIDS_MOST]; /* routers on the way, in order, without the service SID */
+    unsigned n_sids;
+    uint16_t out_port; /* the first link */
+    bool no_lanes;     /* lossy: parts of it run through routers that are not ours */
+};
+int forward_path_set(struct forward *, const struct forward_path *, struct error *);
+int forward_path_del(struct forward *, uint32_t id);
+
+/* The slice of a tenant on a path (A6): opens the lane, held until it is complete. A route whose path_of_class names a path
+ * with no lane for its tenant and class goes by the lossy queue. */
+struct forward_slice {
+    uint32_t tenant, path;
+    enum lane_class class_;
+    struct ip6 service_sid; /* lanes end in a VRF: the egress' service SID */
+    uint64_t guarantee_bps, cap_bps, rate_bps;
+    uint32_t window_least;
+    struct queue_limits limits;
+};
+int forward_slice_set(struct forward *, const struct forward_slice *, int64_t now, struct error *);
+int forward_slice_del(
+    struct forward *, uint32_t tenant, uint32_t path, enum lane_class, const struct ip6 *service_sid, int64_t now);
+/* Moves routes and their lane to another path without loss or reordering. */
+int forward_slice_move(struct forward *, uint32_t tenant, enum lane_class, const struct ip6 *service_sid,
+    uint32_t from_path, uint32_t to_path, int64_t now, struct error *);
+
+/* Largest IP packet of a host that reaches `service_sid` over the path unfragmented (MTU planning); 0: unknown path. */
+uint32_t forward_path_mtu(struct forward *, uint32_t path, bool encrypted);
+
+#endif
