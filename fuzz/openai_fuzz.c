@@ -1,9 +1,9 @@
 /* The first byte picks an endpoint; the rest is a request body. What parses is generated from as well: the body's own bytes
  * come back as tokens, through the request's stop strings, and the text that goes out must be UTF-8 with no stop string in
  * it. The same bytes are an event stream and an HTTP answer for the client's parsers. */
-#include "edge/http_parse.h"
 #include "edge/openai_request.h"
-#include "edge/sse.h"
+#include "http/http_parse.h"
+#include "http/sse.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "edge/json_put.h"
-#include "edge/sse.h"
+#include "http/sse.h"
 
 #include <errno.h>
 #include <stdio.h>

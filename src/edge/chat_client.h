@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
-#include "edge/http_client.h"
+#include "http/http_client.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,10 +2,10 @@
 #ifndef MERIDIAN_EDGE_EDGE_ROUTES_H
 #define MERIDIAN_EDGE_EDGE_ROUTES_H
 
-#include "edge/http.h"
 #include "edge/keys.h"
 #include "edge/metrics.h"
 #include "edge/openai.h"
+#include "http/http.h"
 
 struct edge_routes {
     struct openai *openai;

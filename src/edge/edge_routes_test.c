@@ -3,8 +3,8 @@
 
 #include "base/clock.h"
 #include "base/test.h"
-#include "edge/sse.h"
 #include "edge/testing_engine.h"
+#include "http/sse.h"
 
 #include <errno.h>
 #include <stdio.h>

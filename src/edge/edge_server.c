@@ -3,8 +3,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "edge/edge_routes.h"
-#include "edge/http_listen.h"
-#include "edge/tls_files.h"
+#include "http/http_listen.h"
+#include "http/tls_files.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /* The whole server over real sockets: the edge with a testing engine on a thread, and our own client. */
 #include "edge/edge_server.h"
-#include "edge/http_client.h"
-#include "edge/http_listen.h"
-#include "edge/http_parse.h"
-#include "edge/sse.h"
+#include "http/http_client.h"
+#include "http/http_listen.h"
+#include "http/http_parse.h"
+#include "http/sse.h"
 
 #include "base/clock.h"
 #include "base/log.h"

@@ -1,5 +1,5 @@
 #include "edge/keys.h"
-#include "edge/tls_files.h"
+#include "http/tls_files.h"
 
 #include "base/test.h"
 #include "os/file.h"

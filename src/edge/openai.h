@@ -4,9 +4,9 @@
 #define MERIDIAN_EDGE_OPENAI_H
 
 #include "base/error.h"
-#include "edge/http_answer.h"
 #include "edge/metrics.h"
 #include "edge/openai_request.h"
+#include "http/http_answer.h"
 #include "model/chat_template.h"
 #include "model/tokenizer.h"
 #include "split/engine.h"

@@ -2,7 +2,7 @@
 #ifndef MERIDIAN_EDGE_OPENAI_ERROR_H
 #define MERIDIAN_EDGE_OPENAI_ERROR_H
 
-#include "edge/http_answer.h"
+#include "http/http_answer.h"
 
 struct openai_error {
     int status;        /* 0: none */

@@ -2,7 +2,7 @@
 
 #include "base/rng.h"
 #include "base/test.h"
-#include "edge/sse.h"
+#include "http/sse.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 /* libmicrohttpd on one side, http_answer on the other. A connection whose answer is not there yet is suspended, and
  * resumed by the answer's wake, so it costs nothing while it waits; the watch hears when its client leaves meanwhile. */
-#include "edge/http.h"
+#include "http/http.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "edge/http_listen.h"
-#include "edge/http_watch.h"
+#include "http/http_listen.h"
+#include "http/http_watch.h"
 
 #include <errno.h>
 #include <microhttpd.h>

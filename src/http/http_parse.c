@@ -1,4 +1,4 @@
-#include "edge/http_parse.h"
+#include "http/http_parse.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /* One loop moves bytes: send what is left, then receive until the parser is done. Plain and TLS differ in two functions;
  * both run on a non-blocking socket, so that every wait is one poll on the socket and the cancelling descriptor. */
-#include "edge/http_client.h"
+#include "http/http_client.h"
 
 #include "base/clock.h"
-#include "edge/http_parse.h"
-#include "edge/tls_files.h"
+#include "http/http_parse.h"
+#include "http/tls_files.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

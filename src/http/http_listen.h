@@ -1,6 +1,6 @@
 /* Listening sockets from what a person writes: "127.0.0.1:8080", "[::1]:8080", "*:8080", "localhost:8080", ":8080". */
-#ifndef MERIDIAN_EDGE_HTTP_LISTEN_H
-#define MERIDIAN_EDGE_HTTP_LISTEN_H
+#ifndef MERIDIAN_HTTP_HTTP_LISTEN_H
+#define MERIDIAN_HTTP_HTTP_LISTEN_H
 
 #include "base/error.h"
 

@@ -1,7 +1,7 @@
 /* The certificate the API and the chat page are served with: files that are given, or a self-signed one made at the
  * first start and kept, whose fingerprint a person compares once. */
-#ifndef MERIDIAN_EDGE_TLS_FILES_H
-#define MERIDIAN_EDGE_TLS_FILES_H
+#ifndef MERIDIAN_HTTP_TLS_FILES_H
+#define MERIDIAN_HTTP_TLS_FILES_H
 
 #include "base/error.h"
 

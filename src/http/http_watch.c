@@ -1,6 +1,6 @@
 /* Events carry an id, not a pointer: between epoll_wait and the lock a call may have ended, and its id is then simply
  * not in the list any more. The list is as long as there are requests in the making, so a walk is cheap. */
-#include "edge/http_watch.h"
+#include "http/http_watch.h"
 
 #include "base/clock.h"
 

@@ -1,4 +1,4 @@
-#include "edge/sse.h"
+#include "http/sse.h"
 
 #include <errno.h>
 #include <string.h>

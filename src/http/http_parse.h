@@ -1,7 +1,7 @@
 /* The answer of an HTTP/1.1 server, from bytes as they come: status, then the body with its framing (chunked, by length,
  * or until the end) taken off. Pure; every length is bounded. RFC 9112. */
-#ifndef MERIDIAN_EDGE_HTTP_PARSE_H
-#define MERIDIAN_EDGE_HTTP_PARSE_H
+#ifndef MERIDIAN_HTTP_HTTP_PARSE_H
+#define MERIDIAN_HTTP_HTTP_PARSE_H
 
 #include "base/buf.h"
 

@@ -1,7 +1,7 @@
 /* A small HTTP client for `meridian chat` and for tests: one request a connection, http or https, the body handed over as
  * it comes. Blocking, with a time limit and a descriptor that ends the wait. */
-#ifndef MERIDIAN_EDGE_HTTP_CLIENT_H
-#define MERIDIAN_EDGE_HTTP_CLIENT_H
+#ifndef MERIDIAN_HTTP_HTTP_CLIENT_H
+#define MERIDIAN_HTTP_HTTP_CLIENT_H
 
 #include "base/buf.h"
 #include "base/error.h"

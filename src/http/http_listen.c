@@ -1,6 +1,6 @@
 /* A name resolves to one or two sockets. "*" is one IPv6 socket that takes IPv4 too, or IPv4 alone on a machine without
  * IPv6. Port 0 (tests) is picked by the first socket and used by the others. */
-#include "edge/http_listen.h"
+#include "http/http_listen.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

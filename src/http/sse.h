@@ -1,6 +1,6 @@
 /* Server-sent events from bytes as they come: the `data` of each event, the rest ignored. Pure. */
-#ifndef MERIDIAN_EDGE_SSE_H
-#define MERIDIAN_EDGE_SSE_H
+#ifndef MERIDIAN_HTTP_SSE_H
+#define MERIDIAN_HTTP_SSE_H
 
 #include "base/buf.h"
 

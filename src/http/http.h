@@ -2,11 +2,11 @@
  * its whole body; that function fills a `struct http_answer`, now or later from any thread. A few threads serve all
  * connections; a connection that waits costs no thread and no CPU. One more thread sleeps until a waiting client hangs up,
  * which the answer's writer then hears. */
-#ifndef MERIDIAN_EDGE_HTTP_H
-#define MERIDIAN_EDGE_HTTP_H
+#ifndef MERIDIAN_HTTP_HTTP_H
+#define MERIDIAN_HTTP_HTTP_H
 
 #include "base/error.h"
-#include "edge/http_answer.h"
+#include "http/http_answer.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* The answer's state is three flags (decided, ended, gone) and a queue under one lock. The hook is taken out under the
  * lock and run outside it, which is what makes "at most once" true and keeps a writer's own locks out of ours. */
-#include "edge/http_answer.h"
+#include "http/http_answer.h"
 
 #include "base/clock.h"
 

@@ -1,4 +1,4 @@
-#include "edge/tls_files.h"
+#include "http/tls_files.h"
 
 #include "base/buf.h"
 #include "os/file.h"

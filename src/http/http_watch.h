@@ -1,11 +1,11 @@
 /* Who is being answered, and whether each still listens: the list of calls, and one thread that sleeps until a client
  * in the list hangs up (EPOLLRDHUP, as nginx does it: a client that closes its sending side has left), then tells that
  * client's answer. Every few seconds, while there are calls, silent event streams get a comment line. */
-#ifndef MERIDIAN_EDGE_HTTP_WATCH_H
-#define MERIDIAN_EDGE_HTTP_WATCH_H
+#ifndef MERIDIAN_HTTP_HTTP_WATCH_H
+#define MERIDIAN_HTTP_HTTP_WATCH_H
 
 #include "base/error.h"
-#include "edge/http_answer.h"
+#include "http/http_answer.h"
 
 #include <stdint.h>
 

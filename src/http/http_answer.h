@@ -5,8 +5,8 @@
  * bounded: a client that reads more slowly than the limit allows is given up (-ENOBUFS, then the answer counts as gone).
  * When the client goes away before the end, the writer is told once through its hook. Locking: an answer's lock is held
  * for copying bytes and for `wake`, never while a hook runs. */
-#ifndef MERIDIAN_EDGE_HTTP_ANSWER_H
-#define MERIDIAN_EDGE_HTTP_ANSWER_H
+#ifndef MERIDIAN_HTTP_HTTP_ANSWER_H
+#define MERIDIAN_HTTP_HTTP_ANSWER_H
 
 #include "base/buf.h"
 
