@@ -86,6 +86,7 @@ struct forward_path {
     struct ip6 sids[LANE_SIDS_MOST]; /* routers on the way, in order, without the service SID */
     unsigned n_sids;
     uint16_t out_port; /* the first link */
+    uint32_t mtu;      /* the smallest of its links'; 0: that of out_port */
     bool no_lanes;     /* lossy: parts of it run through routers that are not ours */
 };
 int forward_path_set(struct forward *, const struct forward_path *, struct error *);

@@ -20,6 +20,7 @@ struct port_config {
     uint64_t rate_bps; /* the scheduler shapes to it; 0: as fast as the shell takes packets */
     uint32_t mtu;      /* bytes of IP packet on this link */
     uint8_t mac[6];
+    uint8_t peer_mac[6];    /* core: of a peer that speaks no HELLO (a foreign router); all zero: HELLO tells it */
     uint32_t pool_cells;    /* core: most cells reserved for the peer's lanes (sum of L - F) */
     uint32_t tenant_cells;  /* core: most of these for one tenant; 0: no limit of its own */
     uint32_t link_window;   /* core: cells that our receive ring and CPU can take unclassified */
@@ -37,6 +38,8 @@ struct port {
     uint16_t index;
     struct port_config config;
     bool up;
+    uint8_t peer_mac[6]; /* core: where its packets go; from the config, then from the peer's HELLO. All zero: unknown yet,
+                          * nothing but lane frames is sent */
 
     struct queue control;                  /* our frames, ICMP, ND, BGP from the punt: never credit-gated */
     struct queue lossy[LANE_CLASSES];      /* packets without a lane */
