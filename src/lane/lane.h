@@ -32,16 +32,35 @@ enum lane_mode {
     LANE_MODE_PFC,   /* port-level priority pause between routers over shared queues: head-of-line blocking and all */
 };
 
+/* The sender's end of a link: what all its lanes share (lane/stamp.h). */
+struct lane_wire {
+    struct credit_sender window;    /* cells that the peer's receive ring and CPU take unclassified */
+    bool windowed;                  /* else there is no such limit */
+    bool up;                        /* a session stands; nothing of a lane leaves otherwise */
+    struct lane_tx *waiting, *last; /* lanes that the link's window holds back, first come first */
+    struct history *history;        /* what left lately, by lane_tx.slot */
+};
+
+/* The receiver's end: lanes whose credit is to be told. */
+struct lane_told {
+    struct lane_rx *dirty; /* through lane_rx.dirty; NULL: none */
+    bool ripe;             /* one of them has so much to tell that it should not wait */
+};
+
 /* The sender's end of a lane on one link. */
 struct lane_tx {
     struct credit_sender credit;
     struct queue queue;
-    uint64_t id;          /* global: ingress router id << 32 | its counter */
-    struct lane_rx *from; /* the same lane arriving here; NULL at its ingress */
-    uint16_t index;       /* the peer's local index: goes into the lane option */
-    uint16_t epoch;       /* low bits of the link session in which the index is valid */
-    bool open;            /* the next hop accepted */
-    bool complete;        /* every hop down to the egress accepted: only then may an ingress send */
+    struct lane_wire *wire;     /* of the link it leaves by; never NULL */
+    struct lane_tx *waits_next; /* in wire->waiting; self: at its end; NULL: not in it */
+    uint32_t slot;              /* of this node's lane_tx */
+    uint64_t id;                /* global: ingress router id << 32 | its counter */
+    struct lane_rx *from;       /* the same lane arriving here; NULL at its ingress */
+    uint16_t index;             /* the peer's local index: goes into the lane option */
+    uint16_t epoch;             /* low bits of the link session in which the index is valid */
+    bool open;                  /* the next hop accepted */
+    bool complete;              /* every hop down to the egress accepted: only then may an ingress send */
+    struct lane_tx *moved;      /* its successor takes what comes from now on (lane_ingress); NULL: not moved */
     /* signalling, timers: lane/lane_inner.h */
     struct lane_tx_inner *inner;
 };
@@ -49,6 +68,7 @@ struct lane_tx {
 /* The receiver's end of a lane on one link. */
 struct lane_rx {
     struct credit_receiver credit;
+    struct lane_told *told; /* of the link it arrives by; never NULL */
     uint64_t id;
     uint32_t tenant;
     uint16_t in_port, index;
@@ -67,6 +87,7 @@ struct lane_rx {
 struct lane_hop {
     uint16_t out_port; /* LANE_OUT_LOCAL: the path ends here, in `vrf` */
     uint32_t vrf;
+    unsigned sids_used; /* SIDs of the path that stand for this router, 0 meaning one: the next hop reads behind them */
 };
 
 enum lane_event_kind {
@@ -76,9 +97,12 @@ enum lane_event_kind {
     LANE_EVENT_OPEN,      /* complete to the egress */
     LANE_EVENT_REFUSED,   /* detail: enum lane_refusal */
     LANE_EVENT_DOWN,
-    LANE_EVENT_WATCHDOG, /* the sink never consumes: the lane is being discarded */
-    LANE_EVENT_MOVED,
-    LANE_EVENT_MOVE_REVERTED,
+    LANE_EVENT_WATCHDOG,      /* the sink never consumes: the lane is being discarded */
+    LANE_EVENT_RECOVERED,     /* it consumes again */
+    LANE_EVENT_MOVED,         /* lane: the old one. From this very call on its packets belong to the new one */
+    LANE_EVENT_MOVE_DONE,     /* lane: the old one, which has ended; its lane_tx is no longer valid after this call */
+    LANE_EVENT_MOVE_REVERTED, /* lane: the new one; its traffic goes by the old path again, through a third lane_tx
+                               * (lane/move.h): lane_ingress finds it */
 };
 
 struct lane_event {
@@ -98,7 +122,12 @@ struct lane_above {
     /* Where SID number `at` of a path leads from here. 0; -ENOENT: not ours or no such adjacency. */
     int (*resolve)(void *user, const struct ip6 *sids, unsigned n, unsigned at, struct lane_hop *ret);
     void (*event)(void *user, const struct lane_event *e); /* states that a person or a controller wants to know */
-    uint64_t (*random)(void *user);                        /* epochs; the shell's choice, seeded in simulation */
+    /* Epochs and ephemeral keys: a router's shell draws from the kernel (getrandom), the simulator from its seed. */
+    uint64_t (*random)(void *user);
+    /* The end-marker of a lane that is being moved: an mbuf from `alloc` with the encapsulation that the lane's own packets
+     * have and IP_PROTO_LANE_MARKER inside; lane_option of its meta set. Whoever decapsulates it hands it to lane_marker.
+     * NULL, or no memory: the CLOSE that follows does the same a little later. */
+    struct rte_mbuf *(*marker)(void *user, struct lane_tx *t);
 };
 
 struct lane_spec {
@@ -122,10 +151,12 @@ struct lane_node_config {
     unsigned n_trusted;
     uint32_t lanes_most; /* of lane_rx and of lane_tx */
     enum lane_mode mode;
-    int64_t hello_ns;    /* between hellos on an idle link; 0: 3 ms */
-    int64_t silence_ns;  /* link is down after it; 0: 10 ms */
-    int64_t watchdog_ns; /* 0: 5 s */
-    double control_loss; /* share of lost control frames that windows are sized to hide; 0: 0.01 */
+    int64_t hello_ns;         /* between hellos on an idle link; 0: 3 ms */
+    int64_t silence_ns;       /* link is down after it; 0: 10 ms */
+    int64_t watchdog_ns;      /* 0: 5 s */
+    int64_t move_ns;          /* a move whose end-marker has not come by then is reverted; 0: 1 s */
+    double control_loss;      /* share of lost control frames that windows are sized to hide; 0: 0.01 */
+    uint32_t history_packets; /* remembered per port, so that lost ones can be named; 0: 16384 */
 };
 
 struct lane_node;
@@ -138,12 +169,23 @@ struct port *lane_port(struct lane_node *, uint16_t index); /* NULL: there is no
 struct loss_log *lane_loss(struct lane_node *);
 uint64_t lane_ready_ports(const struct lane_node *); /* bit per port that may have something to send now */
 
-/* Ingress: the lane's queue is held until complete. Returns its lane_tx by *ret, valid until lane_close has drained. */
+/* Ingress: the lane's queue is held until complete. Returns its lane_tx by *ret, valid until lane_close has drained. A lane
+ * that is refused, or goes down, stays and is tried again (LANE_EVENT_OPEN tells) until it is closed or moved; meanwhile its
+ * queue is held and its limits rule. */
 int lane_open(struct lane_node *, const struct lane_spec *, int64_t now, struct lane_tx **ret, struct error *);
 void lane_close(struct lane_node *, struct lane_tx *, bool drain, int64_t now);
-/* Same lane over another path without loss or reordering (lane/move.h). */
+/* Same lane over another path without loss or reordering (lane/move.h). Packets go on into `old` until LANE_EVENT_MOVED;
+ * enqueue to lane_ingress(t)->queue and there is nothing to get wrong. `old` is closed by itself (LANE_EVENT_MOVE_DONE). */
 int lane_move(struct lane_node *, struct lane_tx *old, const struct lane_spec *, int64_t now, struct lane_tx **ret,
     struct error *);
+
+/* Where a packet for this lane goes now, at its ingress. */
+static inline struct lane_tx *lane_ingress(struct lane_tx *t)
+{
+    while (t->moved)
+        t = t->moved;
+    return t;
+}
 
 /* A packet with a lane option: the lane, or NULL when it must be dropped (*ret_reason; counted and recorded here, the
  * caller frees it). On success the caller sets packet_meta.from and .cells; from then on port_sent returns the cells. */
@@ -151,6 +193,8 @@ struct lane_rx *lane_receive(
     struct lane_node *, uint16_t port, const uint8_t option[8], uint32_t cells, int64_t now, int *ret_reason);
 /* Gives back the cells of a packet that is dropped after lane_receive. */
 void lane_discard(struct lane_rx *, uint32_t cells);
+/* The end-marker of a lane that ends here was decapsulated; the caller frees the packet and calls lane_discard. */
+void lane_marker(struct lane_node *, struct lane_rx *, int64_t now);
 /* A frame of ETHER_LANE type (from its first byte behind the Ethernet header) that came in at `port`. */
 void lane_frame(struct lane_node *, uint16_t port, const uint8_t *bytes, uint32_t len, int64_t now);
 /* The queue at access port `out` for packets of a lane that ends here; made on first use. NULL: none left. */
@@ -160,8 +204,10 @@ struct queue *lane_egress_queue(struct lane_node *, struct lane_rx *, uint16_t o
 int64_t lane_poll(struct lane_node *, int64_t now);
 void lane_link_down(struct lane_node *, uint16_t port, int64_t now); /* the shell lost carrier */
 
-/* S - F <= W, occupied <= W, sum of reservations <= pool, and every counter agrees with every queue. 0, or the first
- * violation in words: tests and the simulator call it after every step. */
+/* F <= R <= L, reservations <= pool, per port and tenant, and every counter agrees with every queue: 0, or the first
+ * violation in words (-EPROTO). Tests and the simulator call it after every step; it looks at every lane. */
 int lane_check(const struct lane_node *, struct error *);
+/* And at every packet in every queue. */
+int lane_check_packets(const struct lane_node *, struct error *);
 
 #endif
