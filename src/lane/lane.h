@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LANE_PORTS_MOST 64
+#define LANE_PORTS_MOST PORT_MOST
 #define LANE_SIDS_MOST  16 /* hops of a strict path */
 
 /* How packets without lanes, or all of them in a comparison run, are treated (acceptance: "without Meridian's network"). */

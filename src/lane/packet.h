@@ -29,6 +29,7 @@ struct packet_meta {
     uint16_t l3;          /* offset of the outer IP header from the frame's start */
     uint8_t class_;       /* enum lane_class */
     uint8_t pfc_priority; /* at access ports: the 802.1p priority that its host sent it with */
+    uint8_t accounted;    /* LANE_MODE_PFC: it occupies in_port's buffer share of pfc_priority (port_account_arrival) */
 };
 _Static_assert(sizeof(struct packet_meta) <= PACKET_META_SIZE, "the private area holds it");
 
