@@ -48,9 +48,9 @@ struct roce_flow {
     int64_t timeout_ns;     /* retransmission timeout; 0: 67.1 ms (4.096 us << 14, what adapters use) */
     uint32_t retries;       /* timeouts without progress before the queue pair breaks; 0: 7 */
     bool retry_forever;
-    bool ecn;      /* ECT(0), and rates that follow CNPs (DCQCN); otherwise not-ECT and CNPs are only counted */
-    uint8_t dscp;  /* 0..63 */
-    uint8_t hops;  /* TTL or hop limit; 0: 64 */
+    bool ecn;           /* ECT(0), and rates that follow CNPs (DCQCN); otherwise not-ECT and CNPs are only counted */
+    uint8_t dscp;       /* 0..63 */
+    uint8_t hops;       /* TTL or hop limit; 0: 64 */
     uint32_t ack_every; /* ask for an acknowledgement every so many packets and at each message's end; 0: 16 */
 };
 
@@ -82,14 +82,14 @@ struct roce_stats {
 
 /* A packet to send. */
 struct roce_out {
-    uint32_t headers;      /* bytes written from the IP header on */
-    uint32_t payload;      /* bytes that follow them; their value means nothing */
-    uint32_t len;          /* whole IP packet: headers + payload + pad to 4 bytes + ICRC. A sender of real bytes fills payload
+    uint32_t headers; /* bytes written from the IP header on */
+    uint32_t payload; /* bytes that follow them; their value means nothing */
+    uint32_t len; /* whole IP packet: headers + payload + pad to 4 bytes + ICRC. A sender of real bytes fills payload
                               and pad with zeros or anything else and then calls roce_icrc_put (wire/roce.h) */
-    uint8_t priority;      /* 802.1p */
-    bool control;          /* ACK, NAK or CNP */
-    struct ip_addr peer;   /* whom it goes to */
-    uint32_t qp;           /* destination queue pair */
+    uint8_t priority;    /* 802.1p */
+    bool control;        /* ACK, NAK or CNP */
+    struct ip_addr peer; /* whom it goes to */
+    uint32_t qp;         /* destination queue pair */
 };
 
 struct roce_host;
