@@ -84,7 +84,8 @@ struct scenario_host {
     bool pfc; /* it obeys and sends PFC; default true */
 };
 
-/* What a VPN gets in one class (a slice). Absent classes have no lane: their packets go best effort. */
+/* What a VPN gets in one class (a slice). A class that is not wanted has no lane: its packets go best effort. A VPN that
+ * lists no classes gets those that its workloads use. */
 struct scenario_slice {
     bool wanted;
     uint64_t guarantee_bps, cap_bps, rate_bps; /* 0: none, none, the slowest link's rate */
@@ -100,6 +101,7 @@ struct scenario_vpn {
     uint32_t tenant_id; /* > 0; VPNs that name the same tenant share it */
     uint32_t vrf;       /* 1..4095, unique */
     bool encrypted;
+    bool best_effort; /* no lanes at all */
     struct scenario_slice slice[SCENARIO_CLASSES];
 };
 
@@ -117,6 +119,8 @@ struct scenario_path {
     bool both;           /* also the other way round, over the same links */
     bool standby;        /* its lanes are opened only by a fault `move` */
 };
+
+#define SCENARIO_DSCP_OF_CLASS 0xff
 
 enum scenario_work { SCENARIO_WORK_TCP, SCENARIO_WORK_UDP, SCENARIO_WORK_ROCE, SCENARIO_WORK_COMMAND };
 
