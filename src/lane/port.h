@@ -57,6 +57,7 @@ struct port_pfc {
     uint8_t stopped;           /* bit per priority: as we have told it */
     uint8_t tell;              /* bit per priority: to be told with the next packet */
     int64_t refresh_ns;        /* when `stopped` must be told again; INT64_MAX: none is */
+    uint8_t full;              /* LANE_MODE_PFC: bit per priority whose share is above its limit */
     uint32_t ingress_cells[8]; /* LANE_MODE_PFC: occupied by packets that came in here, per priority */
     uint32_t ingress_peak_cells;
     uint64_t told, heard; /* frames */
@@ -70,9 +71,9 @@ struct port {
     uint16_t index;
     struct port_config config;
     bool up;
-    uint8_t
-        peer_mac[6]; /* core: where its packets go; from the config, then from the peer's HELLO. All zero: unknown yet,
-                          * nothing but lane frames is sent */
+    /* core: where its packets go; from the config, then from the peer's HELLO. All zero: unknown yet, nothing but lane
+     * frames is sent */
+    uint8_t peer_mac[6];
 
     struct port_set *set;
 
@@ -81,7 +82,7 @@ struct port {
     struct port_ring ring[PORT_RINGS]; /* of queues that may be served now */
     uint32_t rings;                    /* bit per ring that is not empty */
     uint32_t active;                   /* queues in the rings */
-    struct wheel wheel;                /* guarantees and caps that will have tokens */
+    struct wheel guarantees, caps;     /* of its queues: those that have no tokens now */
     uint64_t guaranteed_bps;           /* sum over its queues: whoever adds one keeps it below the rate */
 
     int64_t free_at_ns; /* when the wire is free for the next packet (shaping) */

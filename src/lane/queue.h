@@ -44,7 +44,8 @@ struct queue_bucket {
     uint64_t ns_per_byte; /* 32.32 fixed point */
     int64_t burst_ns;     /* most time that may be saved up */
     int64_t ready_ns;
-    uint32_t ready_frac; /* of a nanosecond, 0.32 */
+    uint32_t ready_frac;      /* of a nanosecond, 0.32 */
+    struct wheel_timer timer; /* in one of the port's wheels: rings at ready_ns */
 };
 
 /* What an ingress queue does with a host that sends more than the lane takes (router.md 7). 0: never. */
@@ -82,7 +83,6 @@ struct queue {
     struct queue_link excess, within;
     int32_t quantum, deficit_excess, deficit_within; /* bytes */
     struct queue_bucket guarantee, cap;
-    struct wheel_timer timer; /* when its guarantee has tokens again (ACTIVE), or its cap (CAPPED) */
     struct queue_limits limits;
     uint64_t sent_packets, sent_bytes, dropped_packets, marked_packets;
     uint32_t tenant;
@@ -110,10 +110,10 @@ static inline void queue_bucket_charge(struct queue_bucket *b, uint32_t bytes)
     b->ready_frac = (uint32_t)t;
 }
 
-/* 32.32 fixed point; rate_bps > 0. */
+/* 32.32 fixed point, rounded up so that nothing runs ahead of its rate; rate_bps > 0. */
 static inline uint64_t queue_ns_per_byte(uint64_t rate_bps)
 {
-    return (uint64_t)(((unsigned __int128)8000000000u << 32) / rate_bps);
+    return (uint64_t)((((unsigned __int128)8000000000u << 32) + rate_bps - 1) / rate_bps);
 }
 
 #endif
