@@ -8,13 +8,14 @@
  *
  * Packets begin with their IP header: Ethernet, neighbours and VLAN tags are the owner's business. There is no connection
  * manager: a requester draws its queue pair's number, the responder of the same number comes into being with the first
- * packet, and both derive the first PSN from that number (roce_first_psn in roce/qp.h).
+ * packet, and both derive the first PSN from that number (roce_first_psn below).
  *
  * Memory is allocated by _create and _connect only. Everything is deterministic: same calls, same answers. */
 #ifndef MERIDIAN_ROCE_HOST_H
 #define MERIDIAN_ROCE_HOST_H
 
 #include "base/error.h"
+#include "telemetry/quantile.h"
 #include "wire/ip.h"
 
 #include <stdbool.h>
@@ -25,6 +26,8 @@
 
 struct roce_host_config {
     struct ip_addr address;
+    struct ip_addr also;             /* a second one, of the other family; family 0: none */
+    uint64_t line_bps;               /* of its port: where rates that follow CNPs begin and end; 0: 100 Gbit/s */
     uint64_t seed;                   /* queue pair numbers and `lose` are drawn from it */
     const uint8_t *priority_of_dscp; /* 64 entries 0..7, copied; NULL: dscp / 8 */
     uint32_t responders_most;        /* queue pairs that peers may write to; 0: 1024 */
@@ -35,13 +38,14 @@ struct roce_host_config {
 
 /* One queue pair that writes to a peer. */
 struct roce_flow {
-    struct ip_addr peer;    /* of the family of the host's address */
+    struct ip_addr peer;    /* of a family that the host has an address of */
     uint64_t messages;      /* 0: without end, until roce_host_stop */
     uint32_t message_bytes; /* 1 .. 2^30 */
     uint32_t mtu;           /* payload bytes of a packet: 256, 512, 1024, 2048 or 4096 */
     uint32_t depth;         /* messages outstanding at most; 0: 16 */
     uint32_t window;        /* packets outstanding at most, < 2^23; 0: what `depth` messages need */
     uint64_t rate_bps;      /* packets are paced to this, IP bytes counted; 0: as fast as they are pulled */
+    int64_t burst_ns;       /* pacing catches up with so much time after a caller that came late; 0: none */
     int64_t start_ns;       /* nothing is sent before */
     int64_t interval_ns;    /* message k is due at start_ns + k * interval_ns (late ones queue, and their latency says
                                so); 0: the next one is posted whenever there are fewer than `depth` */
@@ -67,6 +71,7 @@ struct roce_stats {
     uint64_t rx_packets, rx_bytes; /* write packets for us, all of them */
     uint64_t rx_payload;           /* in order */
     uint64_t rx_messages;
+    int64_t rx_silence_ns; /* longest time between two packets in order, of whatever queue pair */
     uint64_t out_of_order; /* ahead of the expected PSN: dropped, as adapters do */
     uint64_t duplicates;   /* behind it */
     uint64_t naks_sent, acks_sent, cnps_sent, ce_marked;
@@ -93,6 +98,9 @@ struct roce_out {
 };
 
 struct roce_host;
+
+/* The PSN with which a queue pair of this number begins, known to both ends. */
+uint32_t roce_first_psn(uint32_t qp);
 
 int roce_host_create(struct roce_host **ret, const struct roce_host_config *, struct error *);
 void roce_host_free(struct roce_host *);
@@ -121,7 +129,7 @@ uint32_t roce_host_flows(const struct roce_host *);
 void roce_host_stats(const struct roce_host *, int64_t now, struct roce_stats *ret);
 void roce_host_flow_stats(const struct roce_host *, uint32_t flow, struct roce_stats *ret);
 uint64_t roce_host_flow_rate_bps(const struct roce_host *, uint32_t flow); /* as paced now; 0: not paced */
-/* Completion time of messages, posted to acknowledged, at this quantile (0..1) over all flows; 0: none completed. */
-int64_t roce_host_latency_ns(const struct roce_host *, double quantile);
+/* Completion times of messages, posted to acknowledged, over all flows. Valid as long as the host. */
+const struct quantile *roce_host_latency(const struct roce_host *);
 
 #endif
