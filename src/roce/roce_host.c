@@ -181,6 +181,11 @@ void roce_host_stats(const struct roce_host *h, int64_t now, struct roce_stats *
     }
 }
 
+uint64_t roce_host_received(const struct roce_host *h)
+{
+    return h->stats.rx_payload;
+}
+
 const struct quantile *roce_host_latency(const struct roce_host *h)
 {
     return &h->latency;

@@ -95,6 +95,7 @@ struct roce_out {
     bool control;        /* ACK, NAK or CNP */
     struct ip_addr peer; /* whom it goes to */
     uint32_t qp;         /* destination queue pair */
+    uint32_t flow;       /* whose packet it is, unless control */
 };
 
 struct roce_host;
@@ -128,6 +129,8 @@ uint32_t roce_host_flows(const struct roce_host *);
 /* Of the whole host (its paused_ns up to now), or the requester's part of one flow. */
 void roce_host_stats(const struct roce_host *, int64_t now, struct roce_stats *ret);
 void roce_host_flow_stats(const struct roce_host *, uint32_t flow, struct roce_stats *ret);
+/* rx_payload of roce_host_stats alone: cheap enough to ask after every packet. */
+uint64_t roce_host_received(const struct roce_host *);
 uint64_t roce_host_flow_rate_bps(const struct roce_host *, uint32_t flow); /* as paced now; 0: not paced */
 /* Completion times of messages, posted to acknowledged, over all flows. Valid as long as the host. */
 const struct quantile *roce_host_latency(const struct roce_host *);

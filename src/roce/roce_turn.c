@@ -108,7 +108,8 @@ bool roce_host_pull(struct roce_host *h, int64_t now, uint8_t *headers, struct r
         .priority = h->priority_of_dscp[p.dscp],
         .control = control,
         .peer = p.dst,
-        .qp = p.qp};
+        .qp = p.qp,
+        .flow = control ? 0 : p.qp - h->first_qp};
     return true;
 }
 

@@ -4,7 +4,8 @@
  *   node           router id n (16 bits)                    core port i of it, then its access ports, counted from 0
  *   loopback       fd00:6d65::n/128
  *   locator        fcbb:bb00:n::/48                         uN (NEXT-C-SID End)
- *   adjacency      fcbb:bb00:n:e000+port::/64               uA, and fcbb:bb00:e000+port::/48 for it behind a uA
+ *   adjacency      fcbb:bb00:n:e000+port::/64               uA; as a hop of a strict path, where the router is
+ *                  known, shorter: fcbb:bb00:e000+port::/48
  *   service        fcbb:bb00:n:f000+vrf::/64                End.DT46 with NEXT-C-SID
  *   host subnets   10.s.s.0/24 and fd10:0:0:s::/64, s counting access interfaces; gateway .1 / ::1, hosts from .2 / ::2
  *   MAC            02:4d:n:n:port:0 for routers, 02:48:…  for hosts */
@@ -65,7 +66,7 @@ struct plan_path {
     uint32_t id;                     /* > 0, unique in its ingress router */
     uint32_t of;                     /* scenario path, SCENARIO_NONE: planned because none was listed */
     uint32_t egress;                 /* router */
-    struct ip6 sids[PLAN_SIDS_MOST]; /* of the routers between, each one's adjacency */
+    struct ip6 sids[PLAN_SIDS_MOST]; /* of the routers between: each one's adjacency in its short form */
     uint32_t n_sids;
     uint32_t out_port;
     uint32_t links[PLAN_SIDS_MOST + 1]; /* in order */

@@ -26,7 +26,7 @@ static int add_path(struct plan *p, uint32_t from, uint32_t of, const struct wal
             uint32_t port = plan_core_port(p, at, w->link[i]);
             for (uint32_t k = 0; k < p->routers[at].n_sids; k++) {
                 const struct plan_sid *sid = &p->routers[at].sids[k];
-                if (sid->kind == PLAN_SID_ADJACENCY && sid->port == port && sid->sid.len == PLAN_BLOCK_BITS + 32)
+                if (sid->kind == PLAN_SID_ADJACENCY && sid->port == port && sid->sid.len == PLAN_BLOCK_BITS + 16)
                     x->sids[x->n_sids++] = sid->sid.a;
             }
         }

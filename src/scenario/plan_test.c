@@ -106,7 +106,7 @@ static void test_routes(void **state)
     assert_int_equal(r->kind, PLAN_ROUTE_REMOTE);
     const struct plan_path *path = &pe1->paths[r->path_of_class[SCENARIO_PARAMETER] - 1];
     assert_int_equal(path->n_sids, 1);
-    assert_string_equal(text_of(&path->sids[0]), "fcbb:bb00:2:e001::");
+    assert_string_equal(text_of(&path->sids[0]), "fcbb:bb00:e001::");
     assert_int_equal(path->out_port, 0);
     assert_true(path->rate_bps == 40000000000u && path->delay_ns == 100000);
     r = route_to(pe1, 0, p->routers[2].locator.a);

@@ -1,6 +1,5 @@
 #include "scenario/resolve.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdio.h>
@@ -152,26 +151,4 @@ int check_name(const struct place *p, const char *text)
 bool name_matches(const char *pattern, const char *name)
 {
     return fnmatch(pattern, name, FNM_NOESCAPE) == 0;
-}
-
-int parse_prefix(const char *text, struct ip_prefix *ret)
-{
-    char address[64];
-    const char *slash = strchr(text, '/');
-    size_t n = slash ? (size_t)(slash - text) : 0;
-    struct ip_prefix p = {0};
-    uint64_t len;
-    if (n == 0 || n >= sizeof(address) || units_count(slash + 1, &len))
-        return -EINVAL;
-    memcpy(address, text, n);
-    address[n] = '\0';
-    if (inet_pton(AF_INET, address, p.a.b) == 1 && len <= 30)
-        p.family = IP_V4;
-    else if (inet_pton(AF_INET6, address, p.a.b) == 1 && len <= 126)
-        p.family = IP_V6;
-    else
-        return -EINVAL;
-    p.len = (uint8_t)len;
-    *ret = p;
-    return 0;
 }

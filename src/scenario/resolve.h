@@ -44,6 +44,4 @@ int resolve_paths(struct scenario *s, struct file_scenario *f, struct error *err
 int resolve_work(struct scenario *s, struct file_scenario *f, struct error *err); /* workloads, faults */
 int resolve_expect(struct scenario *s, struct file_scenario *f, struct error *err);
 
-int parse_prefix(const char *text, struct ip_prefix *ret); /* "10.1.0.2/24", host bits kept; -EINVAL */
-
 #endif

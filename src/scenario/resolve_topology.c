@@ -1,5 +1,6 @@
 /* Sites, routers, links, hosts and VPNs of a scenario. */
 #include "scenario/resolve.h"
+#include "wire/ip_text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -164,6 +165,12 @@ int resolve_quality(const struct place *at, const struct file_fault *in, struct 
     return rc;
 }
 
+/* An address that leaves room for a gateway beside it. */
+static bool is_address(const char *text, struct ip_prefix *ret)
+{
+    return ip_gateway_parse(ret, text, NULL) == 0 && ret->len + 2 <= ip_bits(ret->family);
+}
+
 static int one_host(struct scenario *s, const struct file_host *in, uint32_t i, struct error *err)
 {
     static const char *const kinds[] = {"linux", "roce", "tcp", NULL};
@@ -192,7 +199,7 @@ static int one_host(struct scenario *s, const struct file_host *in, uint32_t i, 
     rc = rc ? rc : get_u32(&p, "mtu", in->mtu, MTU_LEAST, MTU_MOST, &h->mtu);
     rc = rc ? rc : get_truth(&p, "ecn", in->ecn, &h->ecn);
     rc = rc ? rc : get_truth(&p, "pfc", in->pfc, &h->pfc);
-    if (!rc && in->address && parse_prefix(in->address, &h->subnet))
+    if (!rc && in->address && !is_address(in->address, &h->subnet))
         rc = place_bad(&p, "address", in->address, "is no address with its subnet; write for example \"10.1.0.2/24\"");
     if (!rc && h->rate_bps == 0)
         rc = place_bad(&p, "rate", in->rate, "carries nothing");

@@ -1,9 +1,8 @@
-/* Events, packets, histograms and wires, with a trivial node at each end. */
+/* Events, packets and wires, with a trivial node at each end. */
 #include "base/bytes.h"
 #include "base/rng.h"
 #include "base/test.h"
 #include "lane/queue.h"
-#include "sim/hist.h"
 #include "sim/wire.h"
 #include "wire/ip.h"
 
@@ -67,24 +66,6 @@ static void test_events(void **state)
     assert_int_equal(fired, 20000);
     assert_true(ev.fired == 20000);
     events_done(&ev);
-}
-
-/* --- histogram ------------------------------------------------------------------------------------------------------------ */
-
-static void test_hist(void **state)
-{
-    static struct hist h;
-    hist_reset(&h);
-    assert_true(hist_quantile(&h, 0.5) == 0);
-    for (int64_t v = 1; v <= 100000; v++)
-        hist_add(&h, v * 10);
-    for (double q = 0.01; q < 1; q += 0.01) {
-        double seen = (double)hist_quantile(&h, q), right = q * 1e6;
-        assert_true(seen > right * 0.995 && seen < right * 1.005 + 10);
-    }
-    assert_true(hist_quantile(&h, 1) == 1000000);
-    hist_add(&h, INT64_MAX);
-    assert_true(hist_quantile(&h, 1) == INT64_MAX);
 }
 
 /* --- wires ------------------------------------------------------------------------------------------------------------------ */
@@ -293,7 +274,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_events),
-        cmocka_unit_test(test_hist),
         cmocka_unit_test(test_slab),
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_faults),
