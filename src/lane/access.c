@@ -42,9 +42,12 @@ bool access_mark_ce(struct rte_mbuf *m)
         return false;
     uint8_t *h = packet_at(m, l3);
     switch (h[0] >> 4) {
-    case IP_V4: return mark_v4(h);
-    case IP_V6: return mark_v6(h);
-    default: return false;
+    case IP_V4:
+        return mark_v4(h);
+    case IP_V6:
+        return mark_v6(h);
+    default:
+        return false;
     }
 }
 
@@ -142,14 +145,15 @@ int access_priorities_check(
     for (unsigned i = 0; i < n; i++) {
         const struct access_priority *a = &map[i];
         if (a->port >= PORT_MOST || a->priority > 7 || a->class_ >= LANE_CLASSES)
-            return error_set(err, EINVAL, "line %u of the priority map: ports go to %d, priorities to 7", i + 1,
-                PORT_MOST - 1);
+            return error_set(
+                err, EINVAL, "line %u of the priority map: ports go to %d, priorities to 7", i + 1, PORT_MOST - 1);
         if (!(spoken[a->port] >> a->priority & 1))
             continue;
         const struct access_priority **first = &owner[a->port][a->priority];
         if (*first && (*first)->tenant != a->tenant)
             return error_set(err, EINVAL,
-                "port %u, priority %u is shared by tenant %u (%s) and tenant %u (%s): pausing one would stop the other; "
+                "port %u, priority %u is shared by tenant %u (%s) and tenant %u (%s): pausing one would stop the "
+                "other; "
                 "give each tenant priorities of its own there, or leave priority %u out of the port's PFC priorities",
                 a->port, a->priority, (*first)->tenant, class_name((*first)->class_), a->tenant, class_name(a->class_),
                 a->priority);
