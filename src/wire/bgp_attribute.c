@@ -101,6 +101,13 @@ static bool check_tunnels(const uint8_t *v, uint16_t len, const struct bgp_updat
     return len > 0;
 }
 
+/* What is in it is signed and read by xSEC; others only see that it is not longer than daemons carry safely. */
+static bool check_beacon(const uint8_t *v, uint16_t len, const struct bgp_update_context *where)
+{
+    (void)v, (void)where;
+    return len && len <= BGP_XSEC_BEACON_MOST;
+}
+
 #define WELL_KNOWN BGP_FLAG_TRANSITIVE
 #define OPTIONAL   BGP_FLAG_OPTIONAL
 #define OPT_TRANS  (BGP_FLAG_OPTIONAL | BGP_FLAG_TRANSITIVE)
@@ -127,6 +134,7 @@ const struct bgp_attribute_rule *bgp_attribute_rule(uint8_t type)
             "RFC 9012 13"},
         {BGP_LARGE_COMMUNITIES, OPT_TRANS, BGP_TREAT_AS_WITHDRAW, false, check_twelves, "LARGE_COMMUNITY",
             "RFC 8092 5"},
+        {BGP_XSEC_BEACON, OPT_TRANS, BGP_TREAT_AS_WITHDRAW, false, check_beacon, "XSEC_BEACON", "docs/wire-bgp.md"},
         {BGP_PREFIX_SID, OPT_TRANS, BGP_TREAT_AS_WITHDRAW, false, check_prefix_sid, "PREFIX_SID", "RFC 9252 7"},
     };
     for (unsigned i = 0; i < sizeof rules / sizeof *rules; i++)

@@ -29,6 +29,7 @@ enum bgp_attribute_type {
     BGP_TUNNEL_ENCAPSULATION = 23,
     BGP_LARGE_COMMUNITIES = 32,
     BGP_PREFIX_SID = 40,
+    BGP_XSEC_BEACON = 245, /* ours, from the range that nobody has been given (docs/wire-bgp.md) */
 };
 enum { BGP_FLAG_OPTIONAL = 0x80, BGP_FLAG_TRANSITIVE = 0x40, BGP_FLAG_PARTIAL = 0x20, BGP_FLAG_EXTENDED = 0x10 };
 
@@ -42,7 +43,8 @@ struct bgp_attribute {
     uint32_t raw_len;
 };
 
-#define BGP_ATTRIBUTES_MOST 64 /* of one UPDATE; more: treat as withdraw (no speaker sends that many) */
+#define BGP_XSEC_BEACON_MOST 1500 /* bytes: some daemons lose a route silently with an attribute of 3800 */
+#define BGP_ATTRIBUTES_MOST  64   /* of one UPDATE; more: treat as withdraw (no speaker sends that many) */
 
 struct bgp_update {
     const uint8_t *withdrawn, *announced; /* IPv4 unicast of the message's own fields */

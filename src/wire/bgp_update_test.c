@@ -63,7 +63,7 @@ static void test_a_sound_update(void **state)
     struct bgp_update u;
     struct bgp_notification error;
     make(&m, 0);
-    add(&m, 0xc0, 245, "unknown", 7);
+    add(&m, 0xc0, 247, "unknown", 7);
     add(&m, 0x80, 246, "not transitive", 14);
     assert_int_equal(read_made(&m, &ibgp, &u, &error), BGP_ACCEPT);
     assert_int_equal(u.faults, 0);
@@ -71,7 +71,7 @@ static void test_a_sound_update(void **state)
     assert_int_equal(u.next_hop_len, 16);
     assert_int_equal(u.reach_len, 36);
     assert_int_equal(u.n_attributes, 4); /* MP_REACH apart, the non-transitive unknown one left out */
-    assert_non_null(bgp_attribute_find(&u, 245));
+    assert_non_null(bgp_attribute_find(&u, 247));
     assert_null(bgp_attribute_find(&u, 246));
 }
 
