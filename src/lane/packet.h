@@ -8,6 +8,8 @@
 #define MERIDIAN_LANE_PACKET_H
 
 #include <rte_mbuf.h>
+#undef NS_PER_S /* DPDK's is an int: products overflow. This is base/clock.h's, whatever was included first */
+#define NS_PER_S 1000000000ll
 
 #include <stdint.h>
 

@@ -104,7 +104,7 @@ static void arrive(void *user, uint16_t port, struct rte_mbuf **pkts, unsigned n
     struct world *w = user;
     for (unsigned i = 0; i < n; i++) {
         uint64_t number = slab_note(pkts[i]).number;
-        if (number) { /* no copy */
+        if (!(slab_note(pkts[i]).kind & SLAB_COPY)) {
             w->behind += number < w->last;
             w->last = number > w->last ? number : w->last;
         }

@@ -15,6 +15,7 @@
 #define SLAB_LARGE_DATA 9728u
 
 #define SLAB_NO_FLOW UINT32_MAX
+#define SLAB_COPY    (1u << 29) /* in `kind`: a link repeated it; the packet was sent once */
 
 /* In rte_mbuf.dynfield1 (36 bytes, 4-byte aligned there: accessed by copying). */
 struct slab_note {

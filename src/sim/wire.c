@@ -114,8 +114,9 @@ static void travel_faulty(struct wire *w, struct rte_mbuf *m, int64_t now)
     if (drawn(w, q->duplicate) || (control && drawn(w, q->control_duplicate))) {
         struct rte_mbuf *copy = slab_copy(w->slab, m);
         if (copy) {
-            /* The copy is nobody's packet: it was sent once. */
-            slab_note_set(copy, &(struct slab_note){.flow = SLAB_NO_FLOW});
+            struct slab_note n = slab_note(copy);
+            n.kind |= SLAB_COPY;
+            slab_note_set(copy, &n);
             w->duplicated++;
             insert(w, copy, at, now);
         }
