@@ -34,7 +34,7 @@ struct forward_config {
     uint8_t option_nr, option_lane; /* code points; 0: the defaults of wire/hbh.h */
     struct marking_config marking;
     struct elephant_config elephants;
-    uint32_t routes_most, neighbours_most, vrfs_most; /* 0: 65536, 4096, 1024 */
+    uint32_t routes_most, neighbours_most, vrfs_most; /* 0: 65536, 16384, 1024 */
 };
 
 int forward_create(struct forward **ret, const struct forward_config *, const struct forward_ops *, struct error *);
@@ -54,6 +54,12 @@ int64_t forward_port_next(const struct forward *, uint16_t port, int64_t now); /
 /* Timers of every part; returns the next deadline. */
 int64_t forward_poll(struct forward *, int64_t now);
 void forward_link_down(struct forward *, uint16_t port, int64_t now);
+
+struct forward_counts {
+    uint64_t ignored;          /* frames that were never ours: another MAC address, VLAN or EtherType */
+    uint64_t punted, injected; /* to and from the router itself */
+};
+struct forward_counts forward_counts(const struct forward *);
 
 struct lane_node *forward_lanes(struct forward *);
 struct marking_table *forward_marking(struct forward *);

@@ -21,9 +21,12 @@ struct forward_access {
     uint8_t class_of_dscp[64];   /* enum lane_class; all zero: the default map (classes.h). CONTROL is never granted */
     uint8_t priority_of_class[LANE_CLASSES]; /* 802.1p priority on which this tenant's class is paused */
     uint64_t police_bps;                     /* 0: only the queues' limits */
+    bool advertise;                          /* IPv6 router advertisements: hosts make their addresses themselves */
+    uint32_t host_mtu;                       /* told to hosts; 0: the port's */
+    uint32_t neighbours;                     /* hosts at most; 0: 64 */
 };
-int forward_access_set(struct forward *, const struct forward_access *, struct error *);
-int forward_access_del(struct forward *, uint16_t port, uint16_t vlan);
+int forward_access_set(struct forward *, const struct forward_access *, int64_t now, struct error *);
+int forward_access_del(struct forward *, uint16_t port, uint16_t vlan, int64_t now);
 
 /* --- VRFs and routes -------------------------------------------------------------------------------------- */
 
@@ -70,11 +73,18 @@ enum sid_behaviour {
     SID_END_DT46_NEXT_CSID = 64,
 };
 
+/* RFC 8986 section 4.16, for End and End.X: what happens when the last segment is reached. */
+enum sid_flavour {
+    SID_PSP = 1, /* the SRH is taken off one segment before its end */
+    SID_USD = 2, /* as the last segment: an inner IPv6 packet comes out, into the underlay */
+};
+
 struct forward_sid {
     struct ip_prefix sid; /* family IP_V6; len 128 for full SIDs, block + node + function for NEXT-C-SID */
     enum sid_behaviour behaviour;
-    uint16_t port; /* End.X: the adjacency */
-    uint32_t vrf;  /* End.DT*: the table */
+    uint8_t flavours; /* enum sid_flavour */
+    uint16_t port;    /* End.X: the adjacency */
+    uint32_t vrf;     /* End.DT*: the table */
 };
 int forward_sid_set(struct forward *, const struct forward_sid *, struct error *);
 int forward_sid_del(struct forward *, const struct ip_prefix *);
@@ -88,6 +98,7 @@ struct forward_path {
     uint16_t out_port; /* the first link */
     uint32_t mtu;      /* the smallest of its links'; 0: that of out_port */
     bool no_lanes;     /* lossy: parts of it run through routers that are not ours */
+    bool full_sids;    /* they, or the service SIDs behind it, are no NEXT-C-SIDs: never packed into containers */
 };
 int forward_path_set(struct forward *, const struct forward_path *, struct error *);
 int forward_path_del(struct forward *, uint32_t id);

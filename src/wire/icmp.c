@@ -117,6 +117,7 @@ static const struct code codes6[ICMP_ERROR_KINDS] = {
     [ICMP_BAD_FIELD] = {ICMP6_PARAMETER, 0},
     [ICMP_BAD_NEXT] = {ICMP6_PARAMETER, 1},
     [ICMP_BAD_OPTION] = {ICMP6_PARAMETER, 2},
+    [ICMP_BAD_UPPER] = {ICMP6_PARAMETER, 4},
 };
 
 static const struct code codes4[ICMP_ERROR_KINDS] = {
@@ -129,6 +130,7 @@ static const struct code codes4[ICMP_ERROR_KINDS] = {
     [ICMP_BAD_FIELD] = {ICMP4_PARAMETER, 0},
     [ICMP_BAD_NEXT] = {ICMP4_UNREACHABLE, 2},
     [ICMP_BAD_OPTION] = {ICMP4_PARAMETER, 0},
+    [ICMP_BAD_UPPER] = {ICMP4_UNREACHABLE, 2},
 };
 
 /* How much of the packet goes in: no more than it says it is, than there is, and than fits. */

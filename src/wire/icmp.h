@@ -54,6 +54,7 @@ enum icmp_error_kind {
     ICMP_BAD_FIELD,  /* value: offset in the packet */
     ICMP_BAD_NEXT,   /* unknown next header or protocol; value: offset */
     ICMP_BAD_OPTION, /* IPv6: option of type 10 or 11; value: offset */
+    ICMP_BAD_UPPER,  /* what an SRv6 endpoint does not serve (RFC 8986 section 9.1); value: offset */
     ICMP_ERROR_KINDS,
 };
 
