@@ -288,6 +288,19 @@ static void test_a_dead_line_breaks_the_queue_pair(void **state)
     line_free(l);
 }
 
+static void test_timeouts_count_in_a_row_only(void **state)
+{
+    struct roce_flow f = line_flow(IP_V4);
+    f.message_bytes = 1000; /* each loss costs a timeout: nothing behind it shows the gap */
+    f.depth = 1;
+    f.retries = 1;
+    struct trap t = {.at = {1, 3, 5, 7}, .fate = LINE_LOSE};
+    struct line *l = trapped(&t, &f);
+    assert_complete(l, &f);
+    assert_int_equal(stats_of(l, 0).timeouts, 4);
+    line_free(l);
+}
+
 /* PSNs have 24 bits: a connection that begins near their end goes on behind it, over losses. */
 static void test_psn_wraps(void **state)
 {
@@ -448,8 +461,10 @@ static void test_flows_share_the_line(void **state)
     struct line *l = line_of(IP_V4);
     struct roce_flow f = line_flow(IP_V4);
     f.messages = 0;
-    for (int i = 0; i < 100; i++)
+    for (uint8_t i = 0; i < 100; i++) {
+        f.dscp = i % 2 ? 26 : 8; /* two priorities */
         connect_flow(l, &f);
+    }
     line_run(l, 20 * NS_PER_MS);
     uint64_t least = UINT64_MAX, most = 0;
     for (uint32_t i = 0; i < 100; i++) {
@@ -660,6 +675,7 @@ int main(void)
         cmocka_unit_test(test_random_loss_both_ways),
         cmocka_unit_test(test_loss_on_purpose_at_the_receiver),
         cmocka_unit_test(test_a_dead_line_breaks_the_queue_pair),
+        cmocka_unit_test(test_timeouts_count_in_a_row_only),
         cmocka_unit_test(test_psn_wraps),
         cmocka_unit_test(test_pacing_is_exact),
         cmocka_unit_test(test_messages_on_schedule),
