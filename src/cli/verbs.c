@@ -25,6 +25,8 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_cloud_list,
     &verb_cloud_revoke,
     &verb_cloud_issuer,
+    &verb_roce_send,
+    &verb_roce_receive,
     &verb_cloud_enrol_process,
     &verb_cloud_worker_process,
     NULL,

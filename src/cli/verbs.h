@@ -25,6 +25,8 @@ extern const struct cli_verb verb_model_inspect;
 extern const struct cli_verb verb_model_merge;
 extern const struct cli_verb verb_model_quantize;
 extern const struct cli_verb verb_model_split;
+extern const struct cli_verb verb_roce_receive;
+extern const struct cli_verb verb_roce_send;
 extern const struct cli_verb verb_tokenize;
 extern const struct cli_verb verb_train;
 

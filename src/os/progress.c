@@ -36,7 +36,15 @@ static void show(struct progress *p, uint64_t done, const char *figures, const c
         return;
     }
     char bar[21], time_text[32];
-    int full = p->total ? (int)(20 * done / p->total) : 0;
+    if (!p->total) {
+        duration(time_text, sizeof(time_text), seconds);
+        fprintf(stderr, "%s%s %llu %s, %.1f/s, %s%s%s%s", p->terminal ? "\r\033[K" : "", p->what,
+            (unsigned long long)done, p->unit, rate, time_text, figures[0] ? "; " : "", figures,
+            p->terminal && !last ? "" : "\n");
+        fflush(stderr);
+        return;
+    }
+    int full = (int)(20 * done / p->total);
     for (int i = 0; i < 20; i++)
         bar[i] = i < full ? '#' : '.';
     bar[20] = 0;

@@ -22,7 +22,8 @@ struct roce_requester {
     uint64_t end;         /* the first one that will not be: after the last message; UINT64_MAX */
     int64_t *posted;      /* when message k was posted: [k % depth] */
     struct roce_rate rate;
-    int64_t timeout_ns; /* when it goes back for want of progress; ROCE_NEVER: nothing is outstanding */
+    uint64_t asked;     /* behind the last packet outstanding that asked for an acknowledgement */
+    int64_t timeout_ns; /* when it goes back for want of progress; ROCE_NEVER: no answer is due (una >= asked) */
     uint32_t timeouts;  /* in a row */
     bool broken;
 
@@ -80,7 +81,6 @@ struct roce_host {
 
     int64_t paused_until[8];
     int64_t accounted_ns, paused_ns;
-    int64_t heard_ns; /* the last packet in order */
     uint64_t arrivals;
     struct roce_stats stats; /* all but the requesters' part */
     struct quantile latency;

@@ -141,15 +141,19 @@ void roce_requester_emit(struct roce_requester *r, int64_t now, struct roce_pack
         ret->size = r->flow.message_bytes;
     }
     uint32_t bytes = roce_size(ret);
-    r->stats.tx_packets++;
+    if (!r->stats.tx_packets++)
+        r->stats.tx_first_ns = now;
     r->stats.tx_bytes += bytes;
     if (n < r->high)
         r->stats.retransmitted_packets++;
     else
         r->high = r->next;
     roce_rate_sent(&r->rate, bytes, now);
-    if (r->timeout_ns == ROCE_NEVER)
-        r->timeout_ns = now + r->flow.timeout_ns;
+    if (ret->ack_request) { /* 9.7.6.1.3: what did not ask is not waited for */
+        r->asked = r->next;
+        if (r->timeout_ns == ROCE_NEVER)
+            r->timeout_ns = now + r->flow.timeout_ns;
+    }
 }
 
 /* --- acknowledgements --- */
@@ -174,10 +178,18 @@ static void progress(struct roce_requester *r, uint64_t una, struct quantile *la
         return;
     complete(r, una, latency, now);
     r->una = una;
+    r->stats.tx_last_ns = now;
     if (r->next < una) /* it was about to be sent again */
         r->next = una;
     r->timeouts = 0;
-    r->timeout_ns = una < r->high ? now + r->flow.timeout_ns : ROCE_NEVER;
+    r->timeout_ns = una < r->asked ? now + r->flow.timeout_ns : ROCE_NEVER;
+}
+
+/* Sends everything outstanding again; answers are due when it asks again. */
+static void go_back(struct roce_requester *r)
+{
+    r->next = r->asked = r->una;
+    r->timeout_ns = ROCE_NEVER;
 }
 
 static void break_off(struct roce_requester *r)
@@ -207,7 +219,7 @@ void roce_requester_acknowledged(struct roce_requester *r, const struct roce_pac
     if (p->syndrome != ROCE_NAK_SEQUENCE)
         break_off(r);
     else
-        r->next = r->una;
+        go_back(r);
 }
 
 void roce_requester_timer(struct roce_requester *r, int64_t now)
@@ -219,6 +231,5 @@ void roce_requester_timer(struct roce_requester *r, int64_t now)
         break_off(r);
         return;
     }
-    r->next = r->una;
-    r->timeout_ns = now + r->flow.timeout_ns;
+    go_back(r);
 }

@@ -46,9 +46,11 @@ static void take(struct roce_responder *r, const struct roce_packet *p, struct r
         r->msn = (r->msn + 1) & 0xffffff;
         h->stats.rx_messages++;
     }
-    if (h->heard_ns != ROCE_NEVER && now - h->heard_ns > h->stats.rx_silence_ns)
-        h->stats.rx_silence_ns = now - h->heard_ns;
-    h->heard_ns = now;
+    if (!h->stats.rx_first_ns)
+        h->stats.rx_first_ns = h->stats.rx_last_ns = now;
+    if (now - h->stats.rx_last_ns > h->stats.rx_silence_ns)
+        h->stats.rx_silence_ns = now - h->stats.rx_last_ns;
+    h->stats.rx_last_ns = now;
     if (p->ack_request)
         r->answer |= ROCE_ANSWER_ACK;
 }

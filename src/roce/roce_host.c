@@ -41,7 +41,6 @@ static void fill_in(struct roce_host *h)
     c->line_bps = c->line_bps ? c->line_bps : LINE_BPS;
     c->cnp_interval_ns = c->cnp_interval_ns > 0 ? c->cnp_interval_ns : CNP_INTERVAL;
     c->cnp_dscp = c->cnp_dscp ? c->cnp_dscp : CNP_DSCP;
-    h->heard_ns = ROCE_NEVER;
     h->first_qp = 256 + rng_below(c->seed, 0, (1u << 24) - 256 - ROCE_FLOWS_MOST);
     h->cnps.tail = &h->cnps.head;
     for (int i = 0; i < 8; i++) {
@@ -174,6 +173,10 @@ void roce_host_stats(const struct roce_host *h, int64_t now, struct roce_stats *
         ret->retransmitted_packets += s.retransmitted_packets;
         ret->acked_payload += s.acked_payload;
         ret->messages += s.messages;
+        if (s.tx_first_ns && (!ret->tx_first_ns || s.tx_first_ns < ret->tx_first_ns))
+            ret->tx_first_ns = s.tx_first_ns;
+        if (s.tx_last_ns > ret->tx_last_ns)
+            ret->tx_last_ns = s.tx_last_ns;
         ret->naks_received += s.naks_received;
         ret->timeouts += s.timeouts;
         ret->broken += s.broken;

@@ -65,15 +65,17 @@ struct roce_stats {
     uint64_t retransmitted_packets;           /* of them sent again */
     uint64_t acked_payload;                   /* bytes known to have arrived in order: goodput */
     uint64_t messages;                        /* completed */
+    int64_t tx_first_ns, tx_last_ns;          /* first packet, last progress; 0: none */
     uint64_t naks_received, timeouts, broken; /* broken: queue pairs given up */
     uint64_t cnps_received;
     /* responder */
     uint64_t rx_packets, rx_bytes; /* write packets for us, all of them */
     uint64_t rx_payload;           /* in order */
     uint64_t rx_messages;
-    int64_t rx_silence_ns; /* longest time between two packets in order, of whatever queue pair */
-    uint64_t out_of_order; /* ahead of the expected PSN: dropped, as adapters do */
-    uint64_t duplicates;   /* behind it */
+    int64_t rx_first_ns, rx_last_ns; /* first and last packet in order; 0: none */
+    int64_t rx_silence_ns;           /* longest time between two packets in order, of whatever queue pair */
+    uint64_t out_of_order;           /* ahead of the expected PSN: dropped, as adapters do */
+    uint64_t duplicates;             /* behind it */
     uint64_t naks_sent, acks_sent, cnps_sent, ce_marked;
     uint64_t lost_on_purpose;
     /* both */

@@ -2,16 +2,12 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "roce/qp.h"
+#include "wire/ip_text.h"
 
 #include <errno.h>
 
 #define REPLACE_AFTER NS_PER_S /* a queue pair silent for so long gives way to a new one */
 #define SEARCH_EVERY  (100 * NS_PER_MS)
-
-static bool same_address(const struct ip_addr *a, const struct ip_addr *b)
-{
-    return a->family == b->family && ip6_equal(&a->a, &b->a);
-}
 
 static struct roce_responder **bucket_of(struct roce_host *h, const struct ip_addr *peer, uint32_t qp)
 {
@@ -47,7 +43,7 @@ static struct roce_responder *find_place(struct roce_host *h, int64_t now)
 static struct roce_responder *responder_of(struct roce_host *h, const struct roce_packet *p, int64_t now)
 {
     struct roce_responder **bucket = bucket_of(h, &p->src, p->qp), *r = *bucket;
-    while (r && !(r->qp == p->qp && same_address(&r->peer, &p->src)))
+    while (r && !(r->qp == p->qp && ip_addr_equal(&r->peer, &p->src)))
         r = r->hash_next;
     if (r)
         return r;
@@ -100,7 +96,7 @@ static void receive_answer(struct roce_host *h, const struct roce_packet *p, int
 {
     uint32_t index = p->qp - h->first_qp;
     struct roce_requester *r = index < h->n_requesters ? h->requesters[index] : NULL;
-    if (!r || !same_address(&p->src, &r->flow.peer)) {
+    if (!r || !ip_addr_equal(&p->src, &r->flow.peer)) {
         h->stats.unexpected++;
         return;
     }
@@ -124,7 +120,7 @@ bool roce_host_receive(struct roce_host *h, const uint8_t *ip, uint32_t have, ui
         h->stats.malformed++;
         return true;
     }
-    if (!same_address(&p.dst, &h->config.address) && !same_address(&p.dst, &h->config.also))
+    if (!ip_addr_equal(&p.dst, &h->config.address) && !ip_addr_equal(&p.dst, &h->config.also))
         return false;
     if (have >= roce_size(&p) && !roce_icrc_valid(ip, roce_size(&p)))
         h->stats.corrupted++;

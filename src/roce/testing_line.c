@@ -156,3 +156,38 @@ void line_run(struct line *l, int64_t until)
     if (until != INT64_MAX && until > l->now)
         l->now = until;
 }
+
+struct line *line_of(uint8_t family)
+{
+    struct roce_host_config config[2];
+    line_default(config, family);
+    return line_create(config);
+}
+
+struct roce_stats line_stats(struct line *l, int host)
+{
+    struct roce_stats s;
+    roce_host_stats(l->host[host], l->now, &s);
+    return s;
+}
+
+void line_connect(struct line *l, const struct roce_flow *f)
+{
+    uint32_t flow;
+    struct error err = {""};
+    if (roce_host_connect(l->host[0], f, &flow, &err))
+        fail_msg("%s", err.text);
+}
+
+void line_assert_complete(struct line *l, const struct roce_flow *f)
+{
+    struct roce_stats tx = line_stats(l, 0), rx = line_stats(l, 1);
+    assert_true(roce_host_finished(l->host[0]));
+    assert_int_equal(tx.messages, f->messages);
+    assert_int_equal(rx.rx_messages, f->messages);
+    assert_int_equal(tx.acked_payload, f->messages * f->message_bytes);
+    assert_int_equal(rx.rx_payload, f->messages * f->message_bytes);
+    assert_int_equal(tx.broken, 0);
+    assert_int_equal(rx.malformed + rx.corrupted + rx.unexpected + tx.malformed + tx.corrupted + tx.unexpected, 0);
+    assert_int_equal(roce_host_latency(l->host[0])->count, f->messages);
+}

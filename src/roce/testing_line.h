@@ -46,4 +46,10 @@ void line_free(struct line *l);
 void line_run(struct line *l, int64_t until);
 struct roce_flow line_flow(uint8_t family);
 
+struct line *line_of(uint8_t family); /* as line_default says */
+struct roce_stats line_stats(struct line *l, int host);
+void line_connect(struct line *l, const struct roce_flow *f); /* from host 0 */
+/* Every message arrived once, and nobody complains. */
+void line_assert_complete(struct line *l, const struct roce_flow *f);
+
 #endif

@@ -1,6 +1,7 @@
 #include "wire/roce.h"
 
 #include "base/bytes.h"
+#include "wire/checksum.h"
 #include "wire/crc32.h"
 
 #include <assert.h>
@@ -49,15 +50,6 @@ uint32_t roce_size(const struct roce_packet *p)
 
 /* --- headers out --- */
 
-static uint16_t ip4_checksum(const uint8_t *ip)
-{
-    uint32_t sum = 0;
-    for (int i = 0; i < IP4_SIZE; i += 2)
-        sum += bytes_get_be16(ip + i);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)~(sum + (sum >> 16));
-}
-
 static void ip4_put(uint8_t *ip, const struct roce_packet *p, uint32_t len)
 {
     memset(ip, 0, IP4_SIZE);
@@ -69,7 +61,7 @@ static void ip4_put(uint8_t *ip, const struct roce_packet *p, uint32_t len)
     ip[IP4_PROTO] = IP_PROTO_UDP;
     memcpy(ip + IP4_SRC, p->src.a.b, 4);
     memcpy(ip + IP4_DST, p->dst.a.b, 4);
-    bytes_put_be16(ip + IP4_SUM, ip4_checksum(ip));
+    bytes_put_be16(ip + IP4_SUM, checksum_ip4(ip, IP4_SIZE));
 }
 
 static void ip6_put(uint8_t *ip, const struct roce_packet *p, uint32_t len)
@@ -248,7 +240,7 @@ int roce_decode(struct roce_packet *ret, const uint8_t *ip, uint32_t have, uint3
     uint32_t at = ip_size(p.src.family);
     if (have < at + UDP_SIZE || own < at + UDP_SIZE || bytes_get_be16(ip + at + 2) != ROCE_PORT)
         return -ENOENT;
-    if (p.src.family == IP_V4 && ip4_checksum(ip))
+    if (p.src.family == IP_V4 && checksum_ip4(ip, IP4_SIZE))
         return -EPROTO;
     p.src_port = bytes_get_be16(ip + at);
     if (own > len || bytes_get_be16(ip + at + 4) != own - at)
