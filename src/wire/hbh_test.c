@@ -153,6 +153,8 @@ static void test_malformed(void **state)
     assert_int_equal(parse(&h, &at, wrong, sizeof(wrong)), HBH_MALFORMED);
     assert_int_equal(parse(&h, &at, longer, sizeof(longer)), HBH_MALFORMED);
     assert_int_equal(parse(&h, &at, longer, 0), HBH_MALFORMED);
+    const uint8_t one_more[] = {6, 0, 1, 5, 0, 0, 0, 0};
+    assert_int_equal(parse(&h, &at, one_more, sizeof(one_more)), HBH_MALFORMED);
     assert_int_equal(parse(&h, &at, twice, sizeof(twice)), HBH_MALFORMED);
     assert_int_equal(at, 10);
     uint8_t many[8 * 32] = {6, 31};
