@@ -25,8 +25,8 @@ static struct bgp_speaker *speaker(enum bgp_role role, uint8_t last)
 static void originate(struct bgp_speaker *s, uint32_t i, uint32_t sets)
 {
     struct bgp_rt5 r = {.rd = {0, 0, 0xfd, 0xe8}, .prefix = {IP_V4, 32, {{10}}}, .label = 0x30};
-    struct bgp_srv6_service sid = {.sid = {{0xfc, 0xbb, 0xbb, 0, 0, 1}}, .behaviour = 64, .block_bits = 32, .node_bits = 16,
-        .function_bits = 16};
+    struct bgp_srv6_service sid = {
+        .sid = {{0xfc, 0xbb, 0xbb, 0, 0, 1}}, .behaviour = 64, .block_bits = 32, .node_bits = 16, .function_bits = 16};
     uint8_t raw[64], value[64], community[8] = {0, 2, 0xfd, 0xe8}, attributes[128];
     struct error err;
     bytes_put_be32(r.rd + 4, i / 10000);
@@ -81,8 +81,8 @@ int main(int argc, char **argv)
     testing_bgp_settle(&t);
     int64_t begin = clock_now_ns();
     for (size_t at = 0; at < feed.len; at += 65536)
-        bgp_peer_bytes(
-            rr, t.wire[0].peer_of_b, BGP_ACCEPTED, feed.data + at, feed.len - at < 65536 ? feed.len - at : 65536, t.now);
+        bgp_peer_bytes(rr, t.wire[0].peer_of_b, BGP_ACCEPTED, feed.data + at,
+            feed.len - at < 65536 ? feed.len - at : 65536, t.now);
     int64_t in = clock_now_ns();
     uint64_t bytes = 0;
     for (uint32_t i = 1; i <= peers; i++) {
@@ -94,7 +94,8 @@ int main(int argc, char **argv)
     }
     int64_t out = clock_now_ns();
     size_t held = bgp_rib_count(bgp_speaker_rib(rr, BGP_EVPN));
-    printf("{\"routes\":%zu,\"peers\":%u,\"in_routes_per_s\":%.0f,\"reflected_routes_per_s\":%.0f,\"bytes_per_route\":%.0f,"
+    printf("{\"routes\":%zu,\"peers\":%u,\"in_routes_per_s\":%.0f,\"reflected_routes_per_s\":%.0f,\"bytes_per_route\":%"
+           ".0f,"
            "\"out_bytes\":%llu}\n",
         held, peers, held / ((double)(in - begin) / 1e9), (double)held * peers / ((double)(out - begin) / 1e9),
         (double)bgp_speaker_bytes(rr) / (double)held, (unsigned long long)bytes);

@@ -27,6 +27,8 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_cloud_issuer,
     &verb_roce_send,
     &verb_roce_receive,
+    &verb_bgp_reflect,
+    &verb_bgp_show,
     &verb_cloud_enrol_process,
     &verb_cloud_worker_process,
     NULL,

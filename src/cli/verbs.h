@@ -7,6 +7,8 @@
 extern const struct cli_verb verb_chat;
 extern const struct cli_verb verb_cloud_enrol_process;
 extern const struct cli_verb verb_bench;
+extern const struct cli_verb verb_bgp_reflect;
+extern const struct cli_verb verb_bgp_show;
 extern const struct cli_verb verb_cloud_invite;
 extern const struct cli_verb verb_cloud_issuer;
 extern const struct cli_verb verb_cloud_list;

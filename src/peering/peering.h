@@ -1,0 +1,41 @@
+/* A BGP speaker's connections: sockets in, sockets out, one thread that waits for all of them. The protocol is src/bgp's; the
+ * router and the controller each run one of these beside their own work. Not thread-safe: call from one thread, but
+ * peering_wake may come from any. */
+#ifndef MERIDIAN_PEERING_PEERING_H
+#define MERIDIAN_PEERING_PEERING_H
+
+#include "bgp/speaker.h"
+#include "peering/socket.h"
+
+struct peering_config {
+    struct bgp_speaker *speaker; /* the caller's; outlives the peering */
+    struct ip_addr listen[8];
+    unsigned n_listen;
+    uint16_t port; /* 0: 179. The one that we listen on and connect to */
+};
+
+struct peering_peer {
+    uint16_t peer; /* bgp_peer_add's number */
+    struct peering_secure secure;
+    struct ip_addr source; /* family 0: the kernel's choice */
+    uint32_t scope;        /* interface of a link-local address */
+    uint16_t port;         /* to connect to; 0: as configured */
+};
+
+struct peering;
+int peering_create(struct peering **ret, const struct peering_config *c, struct error *err);
+void peering_free(
+    struct peering *p); /* closes every connection; sessions that are up are told to cease. NULL allowed */
+
+/* Sockets of a peer that the speaker has. */
+int peering_peer_add(struct peering *p, const struct peering_peer *c, struct error *err);
+void peering_peer_remove(struct peering *p, uint16_t peer);
+
+/* One more descriptor of the caller's to wait for (at most 4): `ready` is called when it can be read. */
+int peering_watch(struct peering *p, int fd, void (*ready)(void *user), void *user);
+
+/* Waits for at most `most_ns` (< 0: as long as nothing is due), then does what there is to do. */
+void peering_step(struct peering *p, int64_t most_ns);
+void peering_wake(struct peering *p);
+
+#endif
