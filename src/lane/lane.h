@@ -38,6 +38,7 @@ struct lane_wire {
     bool windowed;                  /* else there is no such limit */
     bool up;                        /* a session stands; nothing of a lane leaves otherwise */
     struct lane_tx *waiting, *last; /* lanes that the link's window holds back, first come first */
+    struct lane_tx *busy;           /* lanes that began to send, or to wait for credit, since the last lane_poll */
     struct history *history;        /* what left lately, by lane_tx.slot */
 };
 
@@ -53,6 +54,8 @@ struct lane_tx {
     struct queue queue;
     struct lane_wire *wire;     /* of the link it leaves by; never NULL */
     struct lane_tx *waits_next; /* in wire->waiting; self: at its end; NULL: not in it */
+    struct lane_tx *busy_next;  /* in wire->busy; self: at its end; NULL: not in it */
+    bool watched;               /* it has been in wire->busy, and timers look after it until it is quiet */
     uint32_t slot;              /* of this node's lane_tx */
     uint64_t id;                /* global: ingress router id << 32 | its counter */
     struct lane_rx *from;       /* the same lane arriving here; NULL at its ingress */
@@ -103,6 +106,20 @@ enum lane_event_kind {
     LANE_EVENT_MOVE_DONE,     /* lane: the old one, which has ended; its lane_tx is no longer valid after this call */
     LANE_EVENT_MOVE_REVERTED, /* lane: the new one; its traffic goes by the old path again, through a third lane_tx
                                * (lane/move.h): lane_ingress finds it */
+};
+
+/* LANE_EVENT_MISCABLED's detail. */
+enum lane_miscabled {
+    LANE_MISCABLED_SELF = 1, /* the cable comes back to us */
+    LANE_MISCABLED_ROUTER,   /* not the expected one */
+    LANE_MISCABLED_KEY,      /* its key is not trusted */
+    LANE_MISCABLED_CELL,     /* it counts in cells of another size */
+};
+
+/* LANE_EVENT_LINK_UP's detail: bits. */
+enum lane_up {
+    LANE_UP_UNVERIFIED = 1, /* any key is trusted here */
+    LANE_UP_MTU_DIFFERS = 2,
 };
 
 struct lane_event {

@@ -22,10 +22,23 @@ static inline bool lane_may_send(const struct lane_tx *t, uint32_t need)
            (!t->wire->windowed || credit_may_send(&t->wire->window, need));
 }
 
+/* Something will have to be watched: that all of it arrives, that credit comes back. */
+static inline void lane_busy(struct lane_tx *t)
+{
+    struct lane_wire *w = t->wire;
+    t->watched = true;
+    if (t->busy_next)
+        return;
+    t->busy_next = w->busy ? w->busy : t;
+    w->busy = t;
+}
+
 /* It may not: whoever brings the credit wakes its queue. */
 static inline void lane_blocked(struct lane_tx *t, uint32_t need)
 {
     struct lane_wire *w = t->wire;
+    if (!t->watched)
+        lane_busy(t);
     if (!w->windowed || t->waits_next || credit_may_send(&w->window, need))
         return; /* a CREDIT for this very lane will wake it */
     t->waits_next = t;
@@ -40,6 +53,8 @@ static inline void lane_blocked(struct lane_tx *t, uint32_t need)
 static inline void lane_stamp(struct lane_tx *t, struct rte_mbuf *m, uint32_t need, int64_t now)
 {
     const struct packet_meta *meta = packet_meta(m);
+    if (!t->watched)
+        lane_busy(t);
     uint32_t cell = (uint32_t)credit_send(&t->credit, need);
     if (t->wire->windowed)
         credit_send(&t->wire->window, need);

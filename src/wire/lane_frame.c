@@ -210,6 +210,8 @@ int lane_refuse_decode(struct lane_refuse *ret, const uint8_t *p, uint32_t len)
     struct lane_refuse r;
     r.id = take64(&p);
     r.where = take64(&p);
+    r.ref = take16(&p);
+    r.index = take16(&p);
     uint32_t reason = take32(&p);
     if (!r.id || !reason || reason >= LANE_REFUSAL_END)
         return -EPROTO;
@@ -222,6 +224,8 @@ void lane_refuse_encode(uint8_t *p, const struct lane_refuse *r)
 {
     p = put64(p, r->id);
     p = put64(p, r->where);
+    p = put16(p, r->ref);
+    p = put16(p, r->index);
     put32(p, r->reason);
 }
 

@@ -158,9 +158,11 @@ const char *lane_refusal_name(unsigned r); /* "no path", … */
 
 struct lane_refuse {    /* and DOWN */
     uint64_t id, where; /* where: router id */
+    uint16_t ref;       /* of the one who opened it */
+    uint16_t index;     /* DOWN: of the one who says so; REFUSE: 0 */
     uint8_t reason;
 };
-#define LANE_REFUSE_SIZE 20u
+#define LANE_REFUSE_SIZE 24u
 
 enum lane_close_flag {
     LANE_CLOSE_DISCARD = 1, /* what it still has is not wanted either */

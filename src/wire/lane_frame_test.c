@@ -117,10 +117,10 @@ static void small_frames_survive(void **state)
     lane_accept_encode(bytes, &a);
     assert_int_equal(lane_accept_decode(&a2, bytes, LANE_ACCEPT_SIZE), -EPROTO);
 
-    struct lane_refuse r = {.id = 1, .where = 2, .reason = LANE_REFUSED_POOL}, r2;
+    struct lane_refuse r = {.id = 1, .where = 2, .ref = 3, .index = 4, .reason = LANE_REFUSED_POOL}, r2;
     lane_refuse_encode(bytes, &r);
     assert_int_equal(lane_refuse_decode(&r2, bytes, LANE_REFUSE_SIZE), 0);
-    assert_true(r2.id == 1 && r2.where == 2 && r2.reason == LANE_REFUSED_POOL);
+    assert_true(r2.id == 1 && r2.where == 2 && r2.ref == 3 && r2.index == 4 && r2.reason == LANE_REFUSED_POOL);
     r.reason = LANE_REFUSAL_END;
     lane_refuse_encode(bytes, &r);
     assert_int_equal(lane_refuse_decode(&r2, bytes, LANE_REFUSE_SIZE), -EPROTO);
