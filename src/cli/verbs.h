@@ -21,6 +21,7 @@ extern const struct cli_verb verb_edge_key_list;
 extern const struct cli_verb verb_edge_key_remove;
 extern const struct cli_verb verb_edge_renew;
 extern const struct cli_verb verb_edge_run;
+extern const struct cli_verb verb_lab_clean;
 extern const struct cli_verb verb_model_grow;
 extern const struct cli_verb verb_model_init;
 extern const struct cli_verb verb_model_inspect;
