@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { HOPS = 5, FLOWS = 3, PERIODS = 12, RATE = 600 /* packets of a flow in a period */ };
 #define PERIOD (100 * NS_PER_MS)
@@ -282,6 +281,12 @@ static void a_cut_is_located(void **state)
     free(l);
 }
 
+static bool same_record(const struct marking_record *a, const struct marking_record *b)
+{
+    return a->flow_mon_id == b->flow_mon_id && a->period == b->period && a->packets == b->packets &&
+           a->bytes == b->bytes && a->d_wall_ns == b->d_wall_ns && a->port == b->port && a->role == b->role;
+}
+
 static void late_polls_lose_nothing(void **state)
 {
     struct line *l = line_new(4), *prompt = line_new(4);
@@ -295,7 +300,7 @@ static void late_polls_lose_nothing(void **state)
         for (unsigned i = 0; i < prompt->records[h]; i++) { /* the same records, in another order */
             unsigned same = 0;
             for (unsigned k = 0; k < l->records[h]; k++)
-                same += !memcmp(&l->record[h][k], &prompt->record[h][i], sizeof l->record[h][k]);
+                same += same_record(&l->record[h][k], &prompt->record[h][i]);
             if (prompt->record[h][i].packets)
                 assert_int_equal(same, 1);
         }
