@@ -20,7 +20,8 @@ const struct cli_verb verb_lab_clean = {
     .name = "lab clean",
     .summary = "remove what lab runs left behind that ended badly, and folders that were kept",
     .operands = "",
-    .about = "A run tidies up after itself, also after ^C, and should it be killed its janitor does so. This is for what is\n"
+    .about = "A run tidies up after itself, also after ^C, and should it be killed its janitor does so. This is for "
+             "what is\n"
              "left when both were killed, and for runs kept with --keep. Runs that are alive are left alone.",
     .example = "meridian lab clean",
     .run = run_clean,

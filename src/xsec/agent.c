@@ -1,0 +1,191 @@
+#include "xsec/agent.h"
+
+#include "xsec/agent_inner.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <stdlib.h>
+
+#define RETRY_S 5
+
+static int64_t or_else(int64_t value, int64_t fallback)
+{
+    return value > 0 ? value : fallback;
+}
+
+int xsec_agent_create(struct xsec_agent **ret, const struct xsec_agent_config *c, const struct xsec_above *above,
+    int64_t now_s, struct error *err)
+{
+    int rc = xsec_identity_check(&c->identity, now_s, err);
+    if (rc)
+        return rc;
+    struct xsec_agent *a = calloc(1, sizeof *a);
+    if (!a || ed25519_create(&a->signer, c->identity.seed)) {
+        free(a);
+        return error_set(err, ENOMEM, "not enough memory for xSEC");
+    }
+    a->config = *c;
+    a->above = *above;
+    if (c->psk) {
+        memcpy(a->psk, c->psk, 32);
+        a->config.psk = a->psk;
+    }
+    a->config.lifetime_s = or_else(c->lifetime_s, 3600);
+    a->config.renew_s = or_else(c->renew_s, a->config.lifetime_s / 2);
+    a->config.settle_s = or_else(c->settle_s, 30);
+    a->config.overlap_s = or_else(c->overlap_s, 120);
+    if (!a->config.peers_most)
+        a->config.peers_most = 4096;
+    a->generation = c->last_generation;
+    *ret = a;
+    return 0;
+}
+
+static void wipe_own(struct xsec_own *o)
+{
+    OPENSSL_cleanse(o, sizeof *o);
+}
+
+void xsec_agent_free(struct xsec_agent *a)
+{
+    if (!a)
+        return;
+    while (a->members)
+        xsec_vpn_remove(a, a->members->vpn.target);
+    ed25519_free(a->signer);
+    OPENSSL_cleanse(a, sizeof *a);
+    free(a);
+}
+
+struct xsec_counters xsec_agent_counters(const struct xsec_agent *a)
+{
+    return a->counters;
+}
+
+/* --- our generations -------------------------------------------------------------------------------------------------- */
+
+/* Strictly above every one before, also above those of a life that left no disk: the wall clock counts on meanwhile. */
+static uint64_t next_generation(const struct xsec_agent *a, int64_t now_s)
+{
+    uint64_t clock = (uint64_t)now_s * 1000;
+    return a->generation + 1 > clock ? a->generation + 1 : clock;
+}
+
+static int make_own(
+    struct xsec_agent *a, const struct xsec_member *m, struct xsec_own *o, uint64_t generation, int64_t now_s)
+{
+    *o = (struct xsec_own){.live = true, .made_s = now_s};
+    struct xsec_beacon *b = &o->beacon;
+    *b = (struct xsec_beacon){.certificate = a->config.identity.certificate,
+        .next_hop = m->vpn.next_hop,
+        .service_sid = m->vpn.service_sid,
+        .generation = generation,
+        .not_before = now_s,
+        .not_after = now_s + a->config.lifetime_s,
+        .suites = 1u << XSEC_AES_256_GCM};
+    memcpy(b->vpn, m->vpn.target, 8);
+    memcpy(b->rd, m->vpn.rd, 8);
+    a->above.random(a->above.user, o->private, 32);
+    a->above.random(a->above.user, b->nonce, 32);
+    return x25519_public(b->key, o->private) || xsec_beacon_sign(b, a->signer) ? -EIO : 0;
+}
+
+/* A new current generation; the one before stays beside it. Nothing changes when it cannot be made durable. */
+static void renew(struct xsec_agent *a, struct xsec_member *m, int64_t now_s)
+{
+    struct xsec_own fresh;
+    uint8_t bytes[XSEC_BEACON];
+    uint64_t generation = next_generation(a, now_s);
+    m->retry = a->above.persist(a->above.user, generation) != 0;
+    if (m->retry)
+        return;
+    a->generation = generation;
+    m->retry = make_own(a, m, &fresh, generation, now_s) != 0;
+    if (m->retry) {
+        wipe_own(&fresh);
+        return;
+    }
+    if (m->own[1].live)
+        xsec_peers_drop_own(a, m, 1);
+    wipe_own(&m->own[1]);
+    m->own[1] = m->own[0];
+    m->own[0] = fresh;
+    wipe_own(&fresh);
+    a->counters.generations++;
+    xsec_peers_renewed(a, m, now_s);
+    xsec_beacon_encode(&m->own[0].beacon, bytes);
+    a->above.advertise(a->above.user, m->vpn.target, bytes, sizeof bytes);
+}
+
+static struct xsec_member **find(struct xsec_agent *a, const uint8_t target[8])
+{
+    struct xsec_member **m = &a->members;
+    while (*m && memcmp((*m)->vpn.target, target, 8) != 0)
+        m = &(*m)->next;
+    return m;
+}
+
+int xsec_vpn_add(struct xsec_agent *a, const struct xsec_vpn *v, int64_t now_s)
+{
+    struct xsec_member **at = find(a, v->target);
+    if (*at)
+        return -EEXIST;
+    *at = calloc(1, sizeof **at);
+    if (!*at)
+        return -ENOMEM;
+    (*at)->vpn = *v;
+    a->counters.vpns++;
+    renew(a, *at, now_s);
+    return 0;
+}
+
+int xsec_vpn_remove(struct xsec_agent *a, const uint8_t target[8])
+{
+    struct xsec_member **at = find(a, target), *m = *at;
+    if (!m)
+        return -ENOENT;
+    *at = m->next;
+    xsec_peers_free(a, m);
+    OPENSSL_cleanse(m, sizeof *m);
+    free(m);
+    a->counters.vpns--;
+    return 0;
+}
+
+bool xsec_revocations_take(struct xsec_agent *a, const uint8_t *bytes, size_t len)
+{
+    struct xsec_revocations r;
+    if (xsec_revocations_read(&r, a->config.identity.ca, bytes, len) ||
+        (a->has_revocations && r.number <= a->revoked.number))
+        return false;
+    a->revoked = r;
+    a->has_revocations = true;
+    for (struct xsec_member *m = a->members; m; m = m->next)
+        xsec_peers_drop_revoked(a, m);
+    return true;
+}
+
+/* --- time ---------------------------------------------------------------------------------------------------------------- */
+
+static int64_t earlier(int64_t x, int64_t y)
+{
+    return x < y ? x : y;
+}
+
+int64_t xsec_agent_poll(struct xsec_agent *a, int64_t now_s)
+{
+    int64_t next = INT64_MAX;
+    for (struct xsec_member *m = a->members; m; m = m->next) {
+        if (m->retry || !m->own[0].live || now_s >= m->own[0].made_s + a->config.renew_s)
+            renew(a, m, now_s);
+        if (m->own[1].live && now_s >= m->own[0].made_s + a->config.overlap_s) {
+            xsec_peers_drop_own(a, m, 1);
+            wipe_own(&m->own[1]);
+        }
+        next = earlier(next, xsec_peers_poll(a, m, now_s));
+        next = earlier(next, m->retry ? now_s + RETRY_S : m->own[0].made_s + a->config.renew_s);
+        if (m->own[1].live)
+            next = earlier(next, m->own[0].made_s + a->config.overlap_s);
+    }
+    return next;
+}
