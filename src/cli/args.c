@@ -16,6 +16,14 @@ static int option_index(const struct cli_verb *verb, const char *name, size_t le
     return -1;
 }
 
+static const struct cli_option *option_lettered(const struct cli_verb *verb, char letter)
+{
+    for (const struct cli_option *o = verb->options; o && o->name; o++)
+        if (o->letter == letter)
+            return o;
+    return NULL;
+}
+
 static int take_option(struct cli_args *a, const char *word, const char *next, bool *ret_took_next, struct error *err)
 {
     const char *name = word + 2, *equals = strchr(name, '=');
@@ -58,6 +66,9 @@ int cli_args_parse(struct cli_args *ret, const struct cli_verb *verb, int argc, 
             if (rc)
                 return rc;
             i += took;
+        } else if (!only_operands && argv[i][0] == '-' && argv[i][1] && !argv[i][2] &&
+                   option_lettered(verb, argv[i][1]) && !option_lettered(verb, argv[i][1])->arg) {
+            a.values[option_lettered(verb, argv[i][1]) - verb->options] = "";
         } else if (!only_operands && argv[i][0] == '-' && argv[i][1]) {
             return error_set(
                        err, 0, "options are spelled out: %s is none; see meridian %s --help", argv[i], verb->name),

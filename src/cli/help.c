@@ -21,7 +21,9 @@ void cli_help_verb(const struct cli_verb *v)
     printf("\nOptions\n");
     for (const struct cli_option *o = v->options; o && o->name; o++) {
         char left[64];
-        snprintf(left, sizeof(left), "--%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+        char letter[] = {' ', '-', o->letter, 0};
+        snprintf(left, sizeof(left), "--%s%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "",
+            o->letter ? letter : "");
         printf("  %-26s%s %s", left, strlen(left) > 25 ? "\n                           " : "", o->help);
         if (o->fallback)
             printf(" (default %s)", o->fallback);
@@ -78,7 +80,10 @@ void cli_help_man(void)
         man_text(v->about);
         printf(".Bl -tag -width Ds\n");
         for (const struct cli_option *o = v->options; o && o->name; o++) {
-            printf(".It Fl Fl %s%s%s\n", o->name, o->arg ? " Ar " : "", o->arg ? o->arg : "");
+            char letter[] = ", Fl x";
+            letter[5] = o->letter;
+            printf(
+                ".It Fl Fl %s%s%s%s\n", o->name, o->arg ? " Ar " : "", o->arg ? o->arg : "", o->letter ? letter : "");
             man_text(o->help);
             if (o->fallback)
                 printf("Default: %s\n", o->fallback);

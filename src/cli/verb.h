@@ -14,6 +14,7 @@ struct cli_option {
     const char *arg;      /* what its value is called in the help, e.g. "FILE"; NULL: a switch without value */
     const char *fallback; /* used when not given; NULL: none (then cli_str gives NULL). Shown in the help */
     const char *help;     /* one sentence */
+    char letter;          /* also as -x; 0: only spelled out */
 };
 
 struct cli_args;

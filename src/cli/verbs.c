@@ -25,6 +25,8 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_cloud_list,
     &verb_cloud_revoke,
     &verb_cloud_issuer,
+    &verb_router,
+    &verb_router_key,
     &verb_roce_send,
     &verb_roce_receive,
     &verb_lab_clean,

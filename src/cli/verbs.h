@@ -30,6 +30,8 @@ extern const struct cli_verb verb_model_quantize;
 extern const struct cli_verb verb_model_split;
 extern const struct cli_verb verb_roce_receive;
 extern const struct cli_verb verb_roce_send;
+extern const struct cli_verb verb_router;
+extern const struct cli_verb verb_router_key;
 extern const struct cli_verb verb_tokenize;
 extern const struct cli_verb verb_train;
 

@@ -241,8 +241,7 @@ static bool receive_all(struct loop *l, int64_t now)
             moved |= receive_port(l, i, now);
         }
     if (l->extra_ready) {
-        l->extra_ready = false;
-        l->cfg.extra(l->cfg.extra_user, now);
+        l->extra_ready = l->cfg.extra(l->cfg.extra_user, now);
         moved = true;
     }
     return moved;
@@ -382,6 +381,8 @@ static void one_round(struct loop *l)
         l->looked_at = now;
     }
     bool busy = receive_all(l, now);
+    if (busy && l->cfg.after)
+        l->cfg.after(l->cfg.after_user, now);
     if (busy || now >= l->poll_at)
         l->poll_at = forward_poll(l->cfg.forward, now);
     busy |= send_all(l, now);

@@ -34,8 +34,11 @@ struct loop_config {
     int core;        /* pinned to it; -1: where the scheduler likes */
     /* A descriptor that the worker reads itself between batches (the punt TUN); -1: none. */
     int extra_fd;
-    void (*extra)(void *user, int64_t now); /* it is readable: read it until it is empty */
+    bool (*extra)(void *user, int64_t now); /* it is readable: read a burst of it; true: there may be more */
     void *extra_user;
+    /* After each batch that was received, outside of the core's own calls: what its callbacks put off. NULL: nothing. */
+    void (*after)(void *user, int64_t now);
+    void *after_user;
 };
 
 /* What the worker did since it started. Read with loop_call. */

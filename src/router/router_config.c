@@ -201,6 +201,8 @@ static int check_sid(struct router_config *c, unsigned i, struct error *err)
     bool node = s->behaviour == SID_END || s->behaviour == SID_END_NEXT_CSID;
     if (s->sid.family != IP_V6)
         return error_set(err, EINVAL, "sid: SIDs are IPv6");
+    if (s->n_flavours && !cross && !node)
+        return error_set(err, EINVAL, "flavours are for End, End.X, uN and uA");
     if (cross != (s->port_name[0] != 0))
         return error_set(err, EINVAL, cross ? "port: the adjacency is missing" : "port is for End.X and uA");
     if ((!cross && !node) != (s->vrf_name[0] != 0))

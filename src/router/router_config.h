@@ -85,6 +85,8 @@ struct config_access {
     unsigned n_classes;
     struct config_priorities priorities;
     uint64_t police_bps;
+    bool advertise;
+    uint32_t host_mtu, neighbours;
     uint32_t port, vrf; /* resolved */
 };
 
@@ -108,6 +110,8 @@ struct config_route {
 struct config_sid {
     struct ip_prefix sid;
     uint32_t behaviour; /* enum sid_behaviour */
+    uint32_t *flavours; /* bit numbers of enum sid_flavour */
+    unsigned n_flavours;
     char port_name[CONFIG_NAME], vrf_name[CONFIG_NAME];
     uint32_t port, vrf; /* resolved */
 };
@@ -118,7 +122,7 @@ struct config_path {
     unsigned n_sids;
     char port_name[CONFIG_NAME];
     uint32_t mtu;
-    bool lanes;
+    bool lanes, full_sids;
     uint32_t port; /* resolved */
 };
 

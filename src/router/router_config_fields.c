@@ -145,6 +145,9 @@ static const struct field access_table[] = {
     LIST("classes", config_access, classes, 64, .sub = &dscp),
     MAP("priorities", config_access, priorities, priorities),
     VALUE("police", RATE, AT(config_access, police_bps)),
+    VALUE("advertise", BOOL, AT(config_access, advertise)),
+    VALUE("mtu", NUMBER, AT(config_access, host_mtu), RANGE(0, 9600)),
+    VALUE("neighbours", NUMBER, AT(config_access, neighbours), .fallback = "64", RANGE(1, 1u << 20)),
     END,
 };
 TABLE(access, config_access);
@@ -173,9 +176,12 @@ static const struct field route_table[] = {
 };
 TABLE(route, config_route);
 
+static const char *const flavours[] = {"psp", "usd"};
+static const struct field flavour_item = {.kind = FIELD_ENUM, .size = 4, NAMES(flavours)};
 static const struct field sid_table[] = {
     VALUE("sid", PREFIX, AT(config_sid, sid), .required = true),
     VALUE("behaviour", ENUM, AT(config_sid, behaviour), .required = true, NAMES(behaviours)),
+    LIST("flavours", config_sid, flavours, 2, .item = &flavour_item),
     VALUE("port", TEXT, AT(config_sid, port_name)),
     VALUE("vrf", TEXT, AT(config_sid, vrf_name)),
     END,
@@ -189,6 +195,7 @@ static const struct field path_table[] = {
     VALUE("port", TEXT, AT(config_path, port_name), .required = true),
     VALUE("mtu", NUMBER, AT(config_path, mtu), RANGE(0, 9600)),
     VALUE("lanes", BOOL, AT(config_path, lanes), .fallback = "yes"),
+    VALUE("full_sids", BOOL, AT(config_path, full_sids)),
     END,
 };
 TABLE(path, config_path);
@@ -287,7 +294,7 @@ TABLE(logging, config_log);
 
 static const struct field tables_table[] = {
     VALUE("routes", NUMBER, AT(config_tables, routes), .fallback = "65536", RANGE(1, 1u << 24)),
-    VALUE("neighbours", NUMBER, AT(config_tables, neighbours), .fallback = "4096", RANGE(1, 1u << 20)),
+    VALUE("neighbours", NUMBER, AT(config_tables, neighbours), .fallback = "16384", RANGE(1, 1u << 20)),
     VALUE("vrfs", NUMBER, AT(config_tables, vrfs), .fallback = "1024", RANGE(1, 65536)),
     END,
 };
