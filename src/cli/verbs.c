@@ -30,6 +30,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_roce_send,
     &verb_roce_receive,
     &verb_lab_clean,
+    &verb_sim_run,
     &verb_bgp_reflect,
     &verb_bgp_show,
     &verb_cloud_enrol_process,

@@ -322,3 +322,31 @@ int64_t lane_poll(struct lane_node *n, int64_t now)
     next = earlier(next, wheel_next(&n->tx_timers));
     return earlier(next, wheel_next(&n->rx_timers));
 }
+
+/* --- reports --------------------------------------------------------------------------------------------------- */
+
+bool lane_info_next(const struct lane_node *n, uint32_t *at, struct lane_info *ret)
+{
+    while (*at < n->lanes && n->rx_inner[*at].state == RX_FREE)
+        ++*at;
+    if (*at == n->lanes)
+        return false;
+    const struct lane_rx *r = &n->rx[*at];
+    const struct lane_rx_inner *x = r->inner;
+    *ret = (struct lane_info){.id = r->id,
+        .tenant = r->tenant,
+        .vrf = r->vrf,
+        .in_port = r->in_port,
+        .out_port = r->out_port,
+        .index = r->index,
+        .class_ = r->class_,
+        .live = r->live,
+        .window = r->credit.window,
+        .window_most = x->window_most,
+        .held = (uint32_t)credit_occupied(&r->credit),
+        .held_most = x->held_most,
+        .arrived = r->credit.arrived - x->first,
+        .lost = r->credit.lost};
+    ++*at;
+    return true;
+}

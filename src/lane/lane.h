@@ -221,6 +221,20 @@ struct queue *lane_egress_queue(struct lane_node *, struct lane_rx *, uint16_t o
 int64_t lane_poll(struct lane_node *, int64_t now);
 void lane_link_down(struct lane_node *, uint16_t port, int64_t now); /* the shell lost carrier */
 
+/* A lane that arrives here, for reports (`meridian top`, IPFIX, the simulator). */
+struct lane_info {
+    uint64_t id;
+    uint32_t tenant, vrf; /* vrf: when it ends here */
+    uint16_t in_port, out_port, index;
+    uint8_t class_;
+    bool live;
+    uint32_t window, window_most; /* cells: now, and the largest it ever was */
+    uint32_t held, held_most;     /* cells in its buffer: now, and at most ever */
+    uint64_t arrived, lost;       /* cells of its slot, ever */
+};
+/* The next one from *at on (0 at first; moved behind it). False: there are no more. */
+bool lane_info_next(const struct lane_node *, uint32_t *at, struct lane_info *ret);
+
 /* F <= R <= L, reservations <= pool, per port and tenant, and every counter agrees with every queue: 0, or the first
  * violation in words (-EPROTO). Tests and the simulator call it after every step; it looks at every lane. */
 int lane_check(const struct lane_node *, struct error *);

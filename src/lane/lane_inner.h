@@ -209,6 +209,7 @@ struct lane_rx_inner {
     uint64_t where;
 
     uint32_t window_least, window_full, committed;
+    uint32_t window_most, held_most; /* for reports: the largest W, the fullest buffer */
     struct lane_tenant *tenant;
     uint64_t turn_arrived; /* growth: R when the window began to be turned over */
     int64_t turn_ns;

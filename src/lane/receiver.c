@@ -192,6 +192,9 @@ struct lane_rx *lane_receive(
     }
     if (!r->inner->watched)
         watch(r, now);
+    uint64_t held = credit_occupied(&r->credit);
+    if (held > r->inner->held_most)
+        r->inner->held_most = (uint32_t)held;
     return r;
 }
 

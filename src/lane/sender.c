@@ -10,6 +10,7 @@
 #define OPEN_MARGIN_NS (5 * NS_PER_MS)
 #define OPEN_MOST_NS   (50 * NS_PER_MS)
 #define REFUSED_NS     (50 * NS_PER_MS)
+#define SOON_NS        (5 * NS_PER_MS) /* what refuses it passes by itself: a link that is coming up, credit under way */
 #define ASK_FOR_NS     (3 * NS_PER_S)
 #define LINGER_LOOK_NS (2 * NS_PER_MS)
 
@@ -154,6 +155,13 @@ static void down_event(struct lane_tx *t, uint8_t reason, uint64_t where, int64_
                                  });
 }
 
+static int64_t refused_wait(const struct lane_tx_inner *x, uint8_t reason, bool news)
+{
+    bool passes = reason == LANE_REFUSED_LINK_DOWN || reason == LANE_REFUSED_BUSY;
+    int64_t least = passes ? SOON_NS : REFUSED_NS;
+    return passes && news ? SOON_NS : x->open_wait > least ? x->open_wait : least;
+}
+
 /* Not accepted, here or further down: nothing was ever sent. At its ingress it is tried again, less and less often. */
 void tx_refused(struct lane_tx *t, const struct lane_refuse *r, int64_t now)
 {
@@ -168,8 +176,7 @@ void tx_refused(struct lane_tx *t, const struct lane_refuse *r, int64_t now)
     x->state = TX_OPENING;
     x->refused = r->reason;
     x->refused_where = r->where;
-    if (x->open_wait < REFUSED_NS)
-        x->open_wait = REFUSED_NS;
+    x->open_wait = refused_wait(x, r->reason, news);
     x->open_at = now + x->open_wait;
     tx_arm(t, x->open_at);
     if (news)

@@ -115,7 +115,7 @@ int window_admit(struct lane_link *l, struct lane_rx *r, int64_t now)
     t->lanes++;
     t->least += x->window_least;
     l->least += x->window_least;
-    r->credit.window = x->window_least;
+    r->credit.window = x->window_most = x->window_least;
     commit(r, x->window_least);
     x->window_full = window_full(l, &x->want);
     x->turn_arrived = x->idle_arrived = r->credit.arrived;
@@ -171,6 +171,8 @@ static void grow(struct lane_rx *r, int64_t now)
     if (!more)
         return;
     r->credit.window += more;
+    if (r->credit.window > x->window_most)
+        x->window_most = r->credit.window;
     if (owed(r) > x->committed)
         commit(r, owed(r));
 }

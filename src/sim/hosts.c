@@ -117,6 +117,8 @@ void hosts_finish(struct hosts *h, int64_t now)
 {
     for (uint32_t i = 0; i < h->n_works; i++) {
         struct work *w = &h->works[i];
+        if (h->plan->scenario->workloads[i].type == SCENARIO_WORK_ROCE)
+            w->retransmitted = w->broken = 0; /* added up anew below */
         int64_t end = w->stop_ns < now ? w->stop_ns : now;
         int64_t since = w->last_ns > w->start_ns ? w->last_ns : w->start_ns;
         if (w->finished < w->streams && w->streams && end - since > w->silence_ns)

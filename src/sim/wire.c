@@ -96,6 +96,16 @@ static int64_t up_to(struct wire *w, int64_t most)
     return most > 0 ? (int64_t)(rng_uniform(w->key, w->draws++) * (double)most) : 0;
 }
 
+/* Behind the first one; the packet was sent once. */
+static void repeat(struct wire *w, struct rte_mbuf *copy, int64_t at_ns, int64_t now)
+{
+    struct slab_note n = slab_note(copy);
+    n.kind |= SLAB_COPY;
+    slab_note_set(copy, &n);
+    w->duplicated++;
+    insert(w, copy, at_ns, now);
+}
+
 static void travel_faulty(struct wire *w, struct rte_mbuf *m, int64_t now)
 {
     const struct scenario_quality *q = &w->quality;
@@ -111,23 +121,17 @@ static void travel_faulty(struct wire *w, struct rte_mbuf *m, int64_t now)
     int64_t at = now + w->delay_ns + up_to(w, q->jitter_ns);
     if (at < w->last_arrival_ns)
         at = w->last_arrival_ns;
-    if (drawn(w, q->duplicate) || (control && drawn(w, q->control_duplicate))) {
-        struct rte_mbuf *copy = slab_copy(w->slab, m);
-        if (copy) {
-            struct slab_note n = slab_note(copy);
-            n.kind |= SLAB_COPY;
-            slab_note_set(copy, &n);
-            w->duplicated++;
-            insert(w, copy, at, now);
-        }
-    }
+    bool copied = drawn(w, q->duplicate) || (control && drawn(w, q->control_duplicate));
+    struct rte_mbuf *copy = copied ? slab_copy(w->slab, m) : NULL;
     if (drawn(w, q->reorder) || (control && drawn(w, q->control_reorder))) {
         w->overtaken++;
         insert(w, m, at + up_to(w, q->jitter_ns ? q->jitter_ns : CONTROL_JITTER), now);
-        return;
+    } else {
+        w->last_arrival_ns = at;
+        insert(w, m, at, now);
     }
-    w->last_arrival_ns = at;
-    insert(w, m, at, now);
+    if (copy)
+        repeat(w, copy, at, now);
 }
 
 static void travel(struct wire *w, struct rte_mbuf *m, int64_t now)
@@ -224,6 +228,15 @@ void wire_set_quality(struct wire *w, const struct scenario_quality *q)
     w->quality = *q;
     w->faulty = q->loss > 0 || q->bit_errors > 0 || q->duplicate > 0 || q->reorder > 0 || q->control_loss > 0 ||
                 q->control_duplicate > 0 || q->control_reorder > 0 || q->jitter_ns > 0;
+}
+
+void wire_abort(struct wire *w, int64_t now)
+{
+    struct rte_mbuf *m = w->sending;
+    w->sending = NULL;
+    event_never(w->events, &w->transmitter);
+    if (m)
+        lose(w, m, WIRE_CUT, now);
 }
 
 void wire_set_down(struct wire *w, bool down, int64_t now)

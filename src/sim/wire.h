@@ -69,6 +69,8 @@ void wire_done(struct wire *w); /* frees the frames on it */
 void wire_set_quality(struct wire *w, const struct scenario_quality *q);
 /* Down: what is on the wire is lost, and so is everything sent until it is up. */
 void wire_set_down(struct wire *w, bool down, int64_t now);
+/* The owner is gone: so is what it was sending. */
+void wire_abort(struct wire *w, int64_t now);
 /* The owner may have something to send. */
 void wire_kick(struct wire *w, int64_t now);
 static inline uint32_t wire_in_flight(const struct wire *w)
