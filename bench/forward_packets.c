@@ -23,9 +23,20 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <x86intrin.h>
 
-enum { BATCH = 64, POOL = 4096, HEADERS = 192, ROOM = 9300, HOSTS = 2, CORE_IN = 0, CORE_OUT = 1, FLOWS = 252 };
+enum {
+    HUGE_PAGE = 1 << 21,
+    BATCH = 64,
+    POOL = 4096,
+    HEADERS = 192,
+    ROOM = 9300,
+    HOSTS = 2,
+    CORE_IN = 0,
+    CORE_OUT = 1,
+    FLOWS = 252
+};
 
 /* --- a pool that hands out what was given back longest ago ------------------------------------------------------ */
 
@@ -48,10 +59,12 @@ static void pool_create(void)
 {
     size_t stride = sizeof(struct rte_mbuf) + PACKET_META_SIZE + PACKET_HEADROOM + ROOM;
     stride = (stride + 63) / 64 * 64;
-    uint8_t *memory = aligned_alloc(64, stride * POOL);
+    size_t size = (stride * POOL + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    uint8_t *memory = aligned_alloc(HUGE_PAGE, size);
     if (!memory)
         abort();
-    memset(memory, 0, stride * POOL);
+    madvise(memory, size, MADV_HUGEPAGE); /* as a router's pools are, where it may */
+    memset(memory, 0, size);
     for (unsigned i = 0; i < POOL; i++) {
         struct rte_mbuf *m = (struct rte_mbuf *)(void *)(memory + i * stride);
         m->buf_addr = (uint8_t *)(m + 1) + PACKET_META_SIZE;

@@ -33,10 +33,22 @@ static unsigned segments(const struct forward *f, const struct forward_path *p, 
     return n;
 }
 
+unsigned encap_addresses(const struct forward *f, const struct forward_path *p, const struct ip6 *service_sid)
+{
+    struct ip6 ways[SRH_SEGMENTS_MOST], longest = {{0}};
+    if (!service_sid) {
+        if (p->n_sids)
+            memcpy(longest.b, p->sids[p->n_sids - 1].b, 16);
+        memset(longest.b + f->block_bits / 8, 0xff, 4);
+        memset(longest.b + f->block_bits / 8 + 4, 0, 12 - f->block_bits / 8);
+        service_sid = &longest;
+    }
+    return segments(f, p, service_sid, ways);
+}
+
 unsigned encap_size(const struct forward *f, const struct forward_path *p, const struct ip6 *service_sid)
 {
-    struct ip6 ways[SRH_SEGMENTS_MOST];
-    unsigned n = segments(f, p, service_sid, ways);
+    unsigned n = encap_addresses(f, p, service_sid);
     unsigned size = IP6_SIZE + HBH_SIZE + (n ? (unsigned)srh_size(n) : 0);
     return n && size <= ENCAP_MOST ? size : 0;
 }

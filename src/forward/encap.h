@@ -29,6 +29,9 @@ void encap_path_changed(struct forward *, uint32_t path);
 /* The underlay changed since it was made: asks anew where it leads. */
 void encap_refresh(struct forward *, struct encap *);
 
+/* Addresses that the way takes: the first is the destination, the others are in the SRH. 0: more than fit. service_sid
+ * NULL: the longest C-SID there may be. */
+unsigned encap_addresses(const struct forward *, const struct forward_path *, const struct ip6 *service_sid);
 /* Bytes of the headers over this path; 0: they do not fit. */
 unsigned encap_size(const struct forward *, const struct forward_path *, const struct ip6 *service_sid);
 

@@ -81,3 +81,13 @@ int forward_path_del(struct forward *f, uint32_t id)
     free(p);
     return 0;
 }
+
+uint32_t forward_path_mtu(struct forward *f, uint32_t id, bool encrypted)
+{
+    const struct path *p = path_find(f, id);
+    if (!p)
+        return 0;
+    struct mtu_encap e = {HBH_HAS_ALL, (uint8_t)encap_addresses(f, &p->config, NULL), encrypted};
+    uint32_t link = p->config.mtu ? p->config.mtu : f->ports[p->config.out_port].port->config.mtu;
+    return e.addresses ? mtu_inner(&e, link) : 0;
+}

@@ -120,7 +120,7 @@ int forward_slice_del(
 int forward_slice_move(struct forward *, uint32_t tenant, enum lane_class, const struct ip6 *service_sid,
     uint32_t from_path, uint32_t to_path, int64_t now, struct error *);
 
-/* Largest IP packet of a host that reaches `service_sid` over the path unfragmented (MTU planning); 0: unknown path. */
+/* Largest IP packet of a host that fits over the path in a lane, whatever its service SID (MTU planning); 0: unknown path. */
 uint32_t forward_path_mtu(struct forward *, uint32_t path, bool encrypted);
 
 #endif

@@ -90,10 +90,11 @@ int forward_vrf_del(struct forward *f, uint32_t id)
 
 void vrf_free_all(struct forward *f)
 {
-    while (f->n_vrfs)
-        vrf_free(f, f->vrfs[--f->n_vrfs]); /* the underlay, whose SIDs name others, is the last */
+    for (uint32_t i = 0; i < f->n_vrfs; i++)
+        vrf_free(f, f->vrfs[i]); /* the underlay first: its SIDs name others */
     free(f->vrfs);
     f->vrfs = NULL;
+    f->n_vrfs = 0;
 }
 
 /* --- routes ---------------------------------------------------------------------------------------------------- */
