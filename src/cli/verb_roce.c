@@ -123,12 +123,30 @@ static void put_times(const char *name, const struct quantile *q)
         (double)q->most_ns / 1e3);
 }
 
+#define PUT(name, value) printf("\"%s\":%llu,", name, (unsigned long long)(value))
+
 static double seconds_of(const struct roce_stats *s, bool sender)
 {
     return (double)(sender ? s->tx_last_ns - s->tx_first_ns : s->rx_last_ns - s->rx_first_ns) / 1e9;
 }
 
-#define PUT(name, value) printf("\"%s\":%llu,", name, (unsigned long long)(value))
+static void put_sources(const struct roce_program_result *r)
+{
+    char text[IP_TEXT_SIZE];
+    printf("\"sources\":[");
+    for (uint32_t i = 0; i < r->n_sources; i++) {
+        const struct roce_source *s = &r->sources[i];
+        printf("%s{\"peer\":\"%s\",\"dscp\":%u,", i ? "," : "", ip_addr_print(text, &s->peer), s->dscp);
+        PUT("packets", s->packets);
+        PUT("payload_bytes", s->payload);
+        PUT("first_ns", s->first_ns);
+        PUT("last_ns", s->last_ns);
+        printf("\"silence_ms\":%.3f,", (double)s->silence_ns / 1e6);
+        put_times("one_way", &s->one_way);
+        printf("}");
+    }
+    printf("]");
+}
 
 static void put_json(const struct roce_program_result *r, bool sender)
 {
@@ -140,6 +158,8 @@ static void put_json(const struct roce_program_result *r, bool sender)
     if (sender) {
         PUT("queue_pairs", r->flows);
         PUT("mtu", r->mtu);
+        PUT("first_ns", s->tx_first_ns);
+        PUT("last_ns", s->tx_last_ns);
         PUT("payload_bytes", s->acked_payload);
         PUT("messages", s->messages);
         PUT("packets", s->tx_packets);
@@ -169,7 +189,10 @@ static void put_json(const struct roce_program_result *r, bool sender)
     PUT("interface_full", r->stalls);
     PUT("pauses", s->pauses);
     printf("\"paused_ms\":%.3f,", (double)s->paused_ns / 1e6);
-    put_times(sender ? "latency" : "one_way", sender ? &r->latency : &r->one_way);
+    if (sender)
+        put_times("latency", &r->latency);
+    else
+        put_sources(r);
     printf("}\n");
 }
 
@@ -205,7 +228,12 @@ static void put_text(const struct roce_program_result *r, bool sender)
             (unsigned long long)r->missed);
     printf("paused %llu times, %.3f ms in all\n", (unsigned long long)s->pauses, (double)s->paused_ns / 1e6);
     put_line("messages", &r->latency);
-    put_line("one way ", &r->one_way);
+    for (uint32_t i = 0; i < r->n_sources; i++) {
+        char text[IP_TEXT_SIZE], what[IP_TEXT_SIZE + 40];
+        snprintf(what, sizeof(what), "from %s, DSCP %u: one way", ip_addr_print(text, &r->sources[i].peer),
+            r->sources[i].dscp);
+        put_line(what, &r->sources[i].one_way);
+    }
 }
 
 static int go(const struct cli_args *args, const struct roce_program_config *c, struct error *err)

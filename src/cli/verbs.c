@@ -35,5 +35,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_bgp_show,
     &verb_cloud_enrol_process,
     &verb_cloud_worker_process,
+    &verb_lab_udp_send,
+    &verb_lab_udp_receive,
     NULL,
 };

@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "roce/program_inner.h"
+#include "wire/ip_text.h"
 #include "wire/pfc.h"
 
 #include <errno.h>
@@ -137,32 +138,57 @@ static bool stalled(struct roce_program *p, int64_t now, int *rc, struct error *
     return wanted;
 }
 
-static void note_packet(struct roce_program *p, const uint8_t *ip, uint32_t len)
+static struct roce_source *source_of(struct roce_program_result *r, const struct roce_packet *p)
+{
+    for (uint32_t i = 0; i < r->n_sources; i++)
+        if (r->sources[i].dscp == p->dscp && ip_addr_equal(&r->sources[i].peer, &p->src))
+            return &r->sources[i];
+    if (r->n_sources == ROCE_SOURCES)
+        return NULL;
+    struct roce_source *s = &r->sources[r->n_sources++];
+    s->peer = p->src;
+    s->dscp = p->dscp;
+    return s;
+}
+
+/* A write packet that the host has looked at, of which it took `delivered` bytes. */
+static void note_packet(struct roce_program *p, const uint8_t *ip, uint32_t len, uint64_t delivered, int64_t now)
 {
     struct roce_packet packet;
-    if (roce_decode(&packet, ip, len, len))
+    if (roce_decode(&packet, ip, len, len) || packet.opcode == ROCE_ACKNOWLEDGE || packet.opcode == ROCE_CNP)
         return;
     p->priorities |= (uint8_t)(1u << p->config->host.priority_of_dscp[packet.dscp]);
-    if (packet.payload < STAMP_SIZE)
+    struct roce_source *s = source_of(p->result, &packet);
+    if (!s)
         return;
+    s->packets++;
+    s->payload += delivered;
+    if (delivered) {
+        if (!s->first_ns)
+            s->first_ns = s->last_ns = now;
+        s->silence_ns = now - s->last_ns > s->silence_ns ? now - s->last_ns : s->silence_ns;
+        s->last_ns = now;
+    }
     const uint8_t *payload = ip + roce_headers_size(&packet);
-    if (bytes_get_be64(payload) == STAMP)
-        quantile_add(&p->result->one_way, wall_ns() - (int64_t)bytes_get_be64(payload + 8));
+    if (packet.payload >= STAMP_SIZE && bytes_get_be64(payload) == STAMP)
+        quantile_add(&s->one_way, wall_ns() - (int64_t)bytes_get_be64(payload + 8));
 }
 
 static void take_ip(struct roce_program *p, const struct roce_frame *f, int64_t now)
 {
     const uint8_t *ip = f->bytes + ETHER_SIZE;
     uint32_t len = f->len - ETHER_SIZE;
+    uint64_t before = roce_host_delivered(p->host);
     if (!roce_host_receive(p->host, ip, len, len, now))
         return;
+    uint64_t delivered = roce_host_delivered(p->host) - before;
     struct ip_addr from = {.family = ip[0] >> 4};
     if (from.family == IP_V4)
         memcpy(from.a.b, ip + IP4_SRC, 4);
     else
         memcpy(from.a.b, ip + IP6_SRC, 16);
     roce_neighbours_learn(&p->neighbours, &from, f->bytes + ETHER_SRC);
-    note_packet(p, ip, len);
+    note_packet(p, ip, len, delivered, now);
 }
 
 static int take(struct roce_program *p, const struct roce_frame *f, int64_t now, struct error *err)

@@ -22,12 +22,24 @@ struct roce_program_config {
     enum progress_mode progress;
 };
 
+#define ROCE_SOURCES 64u
+
+/* What came from one peer with one DSCP. */
+struct roce_source {
+    struct ip_addr peer;
+    uint8_t dscp;
+    uint64_t packets, payload;             /* all packets; payload taken in order */
+    int64_t first_ns, last_ns, silence_ns; /* of deliveries in order; longest time between two */
+    struct quantile one_way;               /* packets that carry our stamp; means something where clocks agree */
+};
+
 struct roce_program_result {
     struct roce_stats stats;
-    struct quantile latency; /* messages, posted to acknowledged */
-    struct quantile one_way; /* arriving packets that carry our stamp; means something where clocks agree */
-    uint64_t missed;         /* packets that this machine was too slow to take */
-    uint64_t stalls;         /* times that the interface took no more packets for a moment: none is lost by it */
+    struct quantile latency;                  /* messages, posted to acknowledged */
+    struct roce_source sources[ROCE_SOURCES]; /* further ones are not told apart */
+    uint32_t n_sources;
+    uint64_t missed; /* packets that this machine was too slow to take */
+    uint64_t stalls; /* times that the interface took no more packets for a moment: none is lost by it */
     uint32_t mtu, flows;
     char interface[16];
     struct ip_addr address;

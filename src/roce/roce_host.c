@@ -143,6 +143,11 @@ void roce_host_stop(struct roce_host *h, uint32_t flow)
         r->end = begun;
 }
 
+uint64_t roce_host_delivered(const struct roce_host *h)
+{
+    return h->stats.rx_payload;
+}
+
 uint32_t roce_host_flows(const struct roce_host *h)
 {
     return h->n_requesters;

@@ -122,6 +122,8 @@ int64_t roce_host_next(const struct roce_host *, int64_t now);
 /* An IP packet of `len` bytes of which `have` are at `ip` (fewer in the simulator: then the ICRC is not looked at).
  * False: not RoCE for this host, untouched and not counted. */
 bool roce_host_receive(struct roce_host *, const uint8_t *ip, uint32_t have, uint32_t len, int64_t now);
+/* Payload bytes that responders took in order so far. */
+uint64_t roce_host_delivered(const struct roce_host *);
 /* PFC: this priority sends nothing before until_ns (<= now: resume). */
 void roce_host_pause(struct roce_host *, uint8_t priority, int64_t until_ns, int64_t now);
 

@@ -1,0 +1,288 @@
+#include "lab/router_file.h"
+
+#include "wire/ip_text.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CELL         2048u /* bytes (lane/packet.h) */
+#define OVERHEAD     400u  /* outer headers, at most */
+#define NS_PER_KM    5000.0
+#define MAC_FORMAT   "%02x:%02x:%02x:%02x:%02x:%02x"
+#define MAC_BYTES(m) (m)[0], (m)[1], (m)[2], (m)[3], (m)[4], (m)[5]
+
+struct writer {
+    const struct lab_router_file *f;
+    const struct plan_router *r;
+    const char *name;
+    struct buf *to;
+    int rc;
+};
+
+__attribute__((format(printf, 2, 3))) static void put(struct writer *w, const char *fmt, ...)
+{
+    char line[1024];
+    va_list list;
+    va_start(list, fmt);
+    int n = vsnprintf(line, sizeof(line), fmt, list);
+    va_end(list);
+    if (!w->rc)
+        w->rc = buf_append(w->to, line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1);
+}
+
+static uint64_t cells(uint64_t bytes)
+{
+    return (bytes + CELL - 1) / CELL;
+}
+
+static const char *text6(char to[IP_TEXT_SIZE], const struct ip6 *a)
+{
+    return ip6_print(to, a);
+}
+
+void lab_port_name(char ret[72], const struct plan *p, uint32_t router, uint32_t port)
+{
+    const struct plan_port *at = &p->routers[router].ports[port];
+    const struct scenario *s = p->scenario;
+    if (at->access)
+        snprintf(ret, 72, "%.30s-%.30s", s->routers[router].name, at->name);
+    else
+        snprintf(ret, 72, "%.60s", s->links[at->link].name);
+}
+
+uint32_t lab_core_mtu(const struct plan *p)
+{
+    const struct scenario *s = p->scenario;
+    uint32_t mtu = 1280;
+    for (uint32_t i = 0; i < s->n_hosts; i++)
+        mtu = s->hosts[i].mtu + OVERHEAD > mtu ? s->hosts[i].mtu + OVERHEAD : mtu;
+    for (uint32_t i = 0; i < s->n_links; i++)
+        mtu = s->links[i].mtu < mtu ? s->links[i].mtu : mtu;
+    return mtu;
+}
+
+/* Port names of a configuration have at most 31 bytes: ports are called by their number there. */
+static void port_key(char ret[16], const struct writer *w, uint32_t port)
+{
+    snprintf(ret, 16, "%s%u", w->r->ports[port].access ? "access" : "core", port);
+}
+
+/* --- the parts --- */
+
+static void router(struct writer *w)
+{
+    const struct lab_router_file *f = w->f;
+    const struct scenario *s = f->plan->scenario;
+    char a[IP_TEXT_SIZE], b[IP_TEXT_SIZE];
+    put(w, "# Made from scenario %s.\n", s->name);
+    put(w, "name: %.31s\nid: %u\nloopback: \"%s\"\nlocator: \"%s\"\nblock_bits: %u\n", w->name, w->r->id,
+        text6(a, &w->r->loopback), ip_prefix_print(b, &w->r->locator), PLAN_BLOCK_BITS);
+    put(w, "identity: %s/%s.key\ncontrol: %s/%s.ctl\nmode: %s\n", f->folder, w->name, f->folder, w->name,
+        scenario_mode_name(s->mode));
+    if (f->keys) {
+        put(w, "trusted:\n");
+        for (uint32_t i = 0; i < s->n_routers; i++)
+            put(w, "  - \"%s\"\n", f->keys[i]);
+    }
+    put(w, "punt:\n  device: mer0\n  routes: [\"fd00:6d65::/32\", \"fcbb:bb00::/32\"]\n");
+    put(w, "lanes:\n  hello: %lld ns\n  silence: %lld ns\n", (long long)f->hello_ns, (long long)f->silence_ns);
+    if (s->watchdog_ns)
+        put(w, "  watchdog: %lld ns\n", (long long)s->watchdog_ns);
+    if (s->control_loss > 0)
+        put(w, "  control_loss: %.9g\n", s->control_loss);
+}
+
+static void core_port(struct writer *w, uint32_t number)
+{
+    const struct scenario *s = w->f->plan->scenario;
+    const struct plan_port *p = &w->r->ports[number];
+    const struct scenario_link *l = &s->links[p->link];
+    char key[16];
+    port_key(key, w, number);
+    put(w, "  - name: %s # %s\n    kind: core\n", key, l->name);
+    put(w, "    memif:\n      %s: %s/link-%u.sock\n", p->side ? "client" : "server", w->f->folder, p->link);
+    put(w, "    fibre:\n      rate: %llu bit/s\n      km: %.9g\n      seed: %u\n", (unsigned long long)p->rate_bps,
+        (double)p->delay_ns / NS_PER_KM, 2 * p->link + p->side + 1);
+    if (l->quality.loss > 0)
+        put(w, "      loss: %.9g\n", l->quality.loss);
+    if (l->quality.bit_errors > 0)
+        put(w, "      bit_error: %.9g\n", l->quality.bit_errors);
+    if (l->quality.jitter_ns)
+        put(w, "      jitter: %lld ns\n", (long long)l->quality.jitter_ns);
+    put(w, "    mtu: %u\n    mac: \"" MAC_FORMAT "\"\n    peer: %u\n", w->f->mtu, MAC_BYTES(p->mac),
+        s->routers[p->peer].id);
+    if (p->pool)
+        put(w, "    pool_cells: %llu\n", (unsigned long long)cells(p->pool));
+    if (p->tenant_pool)
+        put(w, "    tenant_cells: %llu\n", (unsigned long long)cells(p->tenant_pool));
+}
+
+static void access_port(struct writer *w, uint32_t number)
+{
+    const struct plan_port *p = &w->r->ports[number];
+    char key[16], name[72];
+    port_key(key, w, number);
+    lab_port_name(name, w->f->plan, (uint32_t)(w->r - w->f->plan->routers), number);
+    put(w, "  - name: %s # %s\n    kind: access\n", key, p->name);
+    put(w, "    tap:\n      device: " LAB_DEVICE "\n      namespace: %s-%s\n      keep: yes\n", w->f->run, name);
+    put(w, "    rate: %llu bit/s\n    mtu: %u\n    mac: \"" MAC_FORMAT "\"\n", (unsigned long long)p->rate_bps, p->mtu,
+        MAC_BYTES(p->mac));
+    if (!p->pfc_priorities)
+        return;
+    put(w, "    pfc: [");
+    for (unsigned i = 0, n = 0; i < 8; i++)
+        if (p->pfc_priorities >> i & 1)
+            put(w, "%s%u", n++ ? ", " : "", i);
+    put(w, "]\n");
+}
+
+static void ports(struct writer *w)
+{
+    put(w, "\nports:\n");
+    for (uint32_t i = 0; i < w->r->n_ports; i++)
+        if (w->r->ports[i].access)
+            access_port(w, i);
+        else
+            core_port(w, i);
+}
+
+static void vrfs(struct writer *w)
+{
+    if (w->r->n_vpns)
+        put(w, "\nvrfs:\n");
+    for (uint32_t i = 0; i < w->r->n_vpns; i++) {
+        const struct scenario_vpn *v = &w->f->plan->scenario->vpns[w->r->vpns[i]];
+        put(w, "  - {name: %.31s, id: %u, tenant: %u}\n", v->name, v->vrf, v->tenant_id);
+    }
+}
+
+static void access_places(struct writer *w)
+{
+    char key[16], a[IP_TEXT_SIZE], b[IP_TEXT_SIZE];
+    if (w->r->n_access)
+        put(w, "\naccess:\n");
+    for (uint32_t i = 0; i < w->r->n_access; i++) {
+        const struct plan_access *x = &w->r->access[i];
+        const struct scenario_vpn *v = &w->f->plan->scenario->vpns[x->vpn];
+        port_key(key, w, x->port);
+        put(w, "  - port: %s\n    vlan: %u\n    vrf: %.31s\n    gateways: [", key, x->vlan, v->name);
+        if (x->gateway4.family)
+            put(w, "%s%s", ip_prefix_print(a, &x->gateway4), x->gateway6.family ? ", " : "");
+        if (x->gateway6.family)
+            put(w, "\"%s\"", ip_prefix_print(b, &x->gateway6));
+        put(w, "]\n    classes:\n");
+        for (unsigned d = 0; d < 64; d++)
+            if (x->class_of_dscp[d] != SCENARIO_CONTROL)
+                put(w, "      - {dscp: %u, class: %s}\n", d, scenario_class_name(x->class_of_dscp[d]));
+        put(w, "    priorities: {inference: %u, parameter: %u, bulk: %u}\n", v->slice[SCENARIO_INFERENCE].priority,
+            v->slice[SCENARIO_PARAMETER].priority, v->slice[SCENARIO_BULK].priority);
+    }
+}
+
+static const char *vpn_of_vrf(const struct writer *w, uint32_t vrf)
+{
+    const struct scenario *s = w->f->plan->scenario;
+    for (uint32_t i = 0; i < s->n_vpns; i++)
+        if (s->vpns[i].vrf == vrf)
+            return s->vpns[i].name;
+    return "";
+}
+
+static void routes(struct writer *w)
+{
+    char key[16], a[IP_TEXT_SIZE], b[IP_TEXT_SIZE];
+    put(w, "\nroutes:\n");
+    for (uint32_t i = 0; i < w->r->n_routes; i++) {
+        const struct plan_route *x = &w->r->routes[i];
+        ip_prefix_print(a, &x->prefix);
+        if (x->kind == PLAN_ROUTE_LOCAL)
+            continue; /* the loopback is local by itself */
+        if (x->kind == PLAN_ROUTE_ADJACENT) {
+            port_key(key, w, x->port);
+            put(w, "  - {prefix: \"%s\", port: %s}\n", a, key);
+            continue;
+        }
+        const uint32_t *path = x->path_of_class;
+        put(w, "  - {vrf: %.31s, prefix: \"%s\", sid: \"%s\", path: %u, ", vpn_of_vrf(w, x->vrf), a,
+            text6(b, &x->service_sid), path[SCENARIO_BULK]);
+        put(w, "paths: {inference: %u, parameter: %u, bulk: %u}%s}\n", path[SCENARIO_INFERENCE],
+            path[SCENARIO_PARAMETER], path[SCENARIO_BULK], x->encrypted ? ", encrypted: yes" : "");
+    }
+}
+
+static void sids(struct writer *w)
+{
+    char key[16], a[IP_TEXT_SIZE];
+    put(w, "\nsids:\n");
+    for (uint32_t i = 0; i < w->r->n_sids; i++) {
+        const struct plan_sid *x = &w->r->sids[i];
+        put(w, "  - {sid: \"%s\", ", ip_prefix_print(a, &x->sid));
+        if (x->kind == PLAN_SID_NODE) {
+            put(w, "behaviour: uN}\n");
+        } else if (x->kind == PLAN_SID_ADJACENCY) {
+            port_key(key, w, x->port);
+            put(w, "behaviour: uA, port: %s}\n", key);
+        } else {
+            put(w, "behaviour: uDT46, vrf: %.31s}\n", vpn_of_vrf(w, x->vrf));
+        }
+    }
+}
+
+static void paths(struct writer *w)
+{
+    char key[16], a[IP_TEXT_SIZE];
+    if (w->r->n_paths)
+        put(w, "\npaths:\n");
+    for (uint32_t i = 0; i < w->r->n_paths; i++) {
+        const struct plan_path *x = &w->r->paths[i];
+        port_key(key, w, x->out_port);
+        put(w, "  - {id: %u, port: %s, mtu: %u, sids: [", x->id, key, x->mtu < w->f->mtu ? x->mtu : w->f->mtu);
+        for (uint32_t k = 0; k < x->n_sids; k++)
+            put(w, "%s\"%s\"", k ? ", " : "", text6(a, &x->sids[k]));
+        put(w, "]}\n");
+    }
+}
+
+/* A lane's windows are cells of the router's; the ingress buffer's limits too. Standby lanes are opened by a fault. */
+static void slices(struct writer *w)
+{
+    char a[IP_TEXT_SIZE];
+    bool any = false;
+    for (uint32_t i = 0; i < w->r->n_slices; i++) {
+        const struct plan_slice *x = &w->r->slices[i];
+        if (x->standby)
+            continue;
+        put(w, "%s  - tenant: %u\n    path: %u\n    class: %s\n    sid: \"%s\"\n", any ? "" : "\nslices:\n",
+            w->f->plan->scenario->vpns[x->vpn].tenant_id, x->path, scenario_class_name(x->class_),
+            text6(a, &x->service_sid));
+        any = true;
+        if (x->guarantee_bps)
+            put(w, "    guarantee: %llu bit/s\n", (unsigned long long)x->guarantee_bps);
+        if (x->cap_bps)
+            put(w, "    cap: %llu bit/s\n", (unsigned long long)x->cap_bps);
+        if (x->rate_bps)
+            put(w, "    rate: %llu bit/s\n", (unsigned long long)x->rate_bps);
+        if (x->window_least)
+            put(w, "    window: %llu\n", (unsigned long long)cells(x->window_least));
+        if (x->drop_at || x->xoff_at || x->ecn_at)
+            put(w, "    limits: {ecn: %llu, pfc_xoff: %llu, pfc_xon: %llu, drop: %llu}\n",
+                (unsigned long long)cells(x->ecn_at), (unsigned long long)cells(x->xoff_at),
+                (unsigned long long)cells(x->xon_at), (unsigned long long)cells(x->drop_at));
+    }
+}
+
+int lab_router_file(struct buf *to, const struct lab_router_file *f, uint32_t at)
+{
+    struct writer w = {.f = f, .r = &f->plan->routers[at], .name = f->plan->scenario->routers[at].name, .to = to};
+    router(&w);
+    ports(&w);
+    vrfs(&w);
+    access_places(&w);
+    routes(&w);
+    sids(&w);
+    paths(&w);
+    slices(&w);
+    return w.rc;
+}
