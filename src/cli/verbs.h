@@ -33,6 +33,7 @@ extern const struct cli_verb verb_model_split;
 extern const struct cli_verb verb_roce_receive;
 extern const struct cli_verb verb_roce_send;
 extern const struct cli_verb verb_router;
+extern const struct cli_verb verb_router_ctl;
 extern const struct cli_verb verb_router_key;
 extern const struct cli_verb verb_sim_run;
 extern const struct cli_verb verb_tokenize;

@@ -9,6 +9,7 @@
 /* One producer, one consumer: each writes one of the two positions, which run freely. */
 struct capture {
     uint32_t snap;
+    uint64_t most;
     int64_t wall;
     uint64_t written, read;
     uint64_t captured, dropped;
@@ -36,13 +37,14 @@ static void get(const struct capture *c, uint64_t at, void *to, size_t n)
     memcpy((uint8_t *)to + first, c->ring, n - first);
 }
 
-int capture_create(struct capture **ret, uint32_t snap, int64_t wall_minus_now)
+int capture_create(struct capture **ret, uint32_t snap, uint64_t most, int64_t wall_minus_now)
 {
     struct capture *c = malloc(sizeof(*c));
     if (!c)
         return -ENOMEM;
     memset(c, 0, offsetof(struct capture, ring));
     c->snap = snap;
+    c->most = most ? most : UINT64_MAX;
     c->wall = wall_minus_now;
     *ret = c;
     return 0;
@@ -57,7 +59,7 @@ void capture_frames(void *user, uint16_t port, bool out, struct rte_mbuf *const 
 {
     struct capture *c = user;
     uint64_t read = __atomic_load_n(&c->read, __ATOMIC_ACQUIRE), at = c->written;
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n && c->captured < c->most; i++) {
         struct record r = {
             now + c->wall, pkts[i]->data_len < c->snap ? pkts[i]->data_len : c->snap, pkts[i]->pkt_len, out};
         uint64_t size = sizeof(r) + (r.captured + 7) / 8 * 8;

@@ -13,7 +13,8 @@
 
 struct capture;
 
-int capture_create(struct capture **ret, uint32_t snap, int64_t wall_minus_now);
+/* most: frames in all; 0: any number. */
+int capture_create(struct capture **ret, uint32_t snap, uint64_t most, int64_t wall_minus_now);
 void capture_free(struct capture *c); /* NULL allowed; the worker must have let go */
 /* struct loop_tap's: user is the capture. */
 void capture_frames(void *user, uint16_t port, bool out, struct rte_mbuf *const *pkts, unsigned n, int64_t now);

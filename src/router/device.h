@@ -30,6 +30,8 @@ struct device_ops {
     /* Descriptors that become readable (edge) when there is something: at most `most` into ret. The device counts on being
      * told through device.ready. NULL, or 0: only polling tells. */
     unsigned (*watch)(struct device *d, int *ret, unsigned most);
+    /* All that was taken has left us for good. NULL: always so. */
+    bool (*settled)(struct device *d);
     void (*close)(struct device *d); /* the worker has stopped; frees d */
 };
 

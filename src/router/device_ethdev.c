@@ -86,6 +86,12 @@ static int64_t poll_ethdev(struct device *d, int64_t now)
     return e->tail != e->head ? e->flying[e->tail % FLYING].at_ns + LAZY_NS : INT64_MAX;
 }
 
+static bool settled(struct device *d)
+{
+    struct ethdev *e = (struct ethdev *)d;
+    return e->head == e->tail;
+}
+
 static void close_ethdev(struct device *d)
 {
     struct ethdev *e = (struct ethdev *)d;
@@ -96,8 +102,12 @@ static void close_ethdev(struct device *d)
     free(e);
 }
 
-static const struct device_ops ops = {
-    .receive = receive, .transmit = transmit, .reclaim = reclaim, .poll = poll_ethdev, .close = close_ethdev};
+static const struct device_ops ops = {.receive = receive,
+    .transmit = transmit,
+    .reclaim = reclaim,
+    .poll = poll_ethdev,
+    .settled = settled,
+    .close = close_ethdev};
 
 static int find(struct ethdev *e, struct error *err)
 {

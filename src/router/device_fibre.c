@@ -206,6 +206,13 @@ static unsigned watch(struct device *d, int *ret, unsigned most)
     return f->inner->ops->watch ? f->inner->ops->watch(f->inner, ret, most) : 0;
 }
 
+static bool settled(struct device *d)
+{
+    struct fibre *f = (struct fibre *)d;
+    return f->head == f->tail && f->wire_head == f->wire_tail &&
+           (!f->inner->ops->settled || f->inner->ops->settled(f->inner));
+}
+
 static void close_fibre(struct device *d)
 {
     struct fibre *f = (struct fibre *)d;
@@ -222,6 +229,7 @@ static const struct device_ops ops = {.receive = receive,
     .arm = arm,
     .disarm = disarm,
     .watch = watch,
+    .settled = settled,
     .close = close_fibre};
 
 int device_fibre_create(struct device **ret, struct device *inner, const struct fibre_config *cfg, struct error *err)

@@ -242,13 +242,27 @@ static unsigned watch(struct device *d, int *ret, unsigned most)
     return 1;
 }
 
+/* The peer has read all: what lies in the ring when the line is closed is lost. */
+static bool settled(struct device *d)
+{
+    struct memif_device *f = (struct memif_device *)d;
+    if (!d->up)
+        return true;
+    return f->g.client ? load(&f->g.tx->tail) == f->tx_at : free_slots(f) >= (int)(1u << f->g.tx_log2) - 1;
+}
+
 static void close_memif(struct device *d)
 {
     free(d);
 }
 
-static const struct device_ops ops = {
-    .receive = receive, .transmit = transmit, .watch = watch, .arm = arm, .disarm = disarm, .close = close_memif};
+static const struct device_ops ops = {.receive = receive,
+    .transmit = transmit,
+    .watch = watch,
+    .arm = arm,
+    .disarm = disarm,
+    .settled = settled,
+    .close = close_memif};
 
 int device_memif_create(struct device **ret, const char *name, struct pool *pool, struct error *err)
 {

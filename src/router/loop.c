@@ -29,7 +29,7 @@ struct loop_port {
     unsigned first, n;
     struct loop_tap tap;
     struct loop_port_counters c;
-    bool was_up;
+    bool was_up, deaf;
     uint64_t no_buffer_seen;
     int fds[2];
     unsigned n_fds;
@@ -204,7 +204,7 @@ static bool receive_port(struct loop *l, uint16_t port, int64_t now)
     struct loop_port *p = &l->ports[port];
     struct device *d = p->device;
     struct rte_mbuf *pkts[LOOP_BURST];
-    if (!d->polled && !d->ready)
+    if ((!d->polled && !d->ready) || p->deaf)
         return false;
     unsigned n = d->ops->receive(d, pkts, LOOP_BURST, now);
     if (!n)
@@ -302,7 +302,7 @@ static bool arm_all(struct loop *l)
     for (uint16_t i = 0; i < l->n_ports; i++) {
         struct device *d = l->ports[i].device;
         if (d && d->ops->arm)
-            some |= d->ops->arm(d);
+            some |= d->ops->arm(d) && !l->ports[i].deaf;
     }
     return some;
 }
@@ -436,11 +436,16 @@ void loop_call(struct loop *l, void (*fn)(void *user, int64_t now), void *user)
     pthread_mutex_unlock(&l->lock);
 }
 
+void loop_deaf(struct loop *l, uint16_t port, bool deaf)
+{
+    l->ports[port].deaf = deaf;
+}
+
 bool loop_settled(struct loop *l)
 {
     for (uint16_t i = 0; i < l->n_ports; i++) {
         struct loop_port *p = &l->ports[i];
-        if (p->device && p->device->up && p->n)
+        if (p->device && p->device->up && (p->n || (p->device->ops->settled && !p->device->ops->settled(p->device))))
             return false;
     }
     return true;

@@ -65,7 +65,9 @@ void loop_tap_set(struct loop *l, uint16_t port, const struct loop_tap *tap); /*
 int loop_start(struct loop *l, struct error *err);
 /* Runs fn(user, now) on the worker and waits for it. From any other thread; before loop_start and after loop_stop here. */
 void loop_call(struct loop *l, void (*fn)(void *user, int64_t now), void *user);
-/* All frames that were handed to devices are theirs no longer, and none waits. On the worker. */
+/* Nothing more is taken from this device: what comes waits in it. On the worker. */
+void loop_deaf(struct loop *l, uint16_t port, bool deaf);
+/* All frames that the core gave have left for good. On the worker. */
 bool loop_settled(struct loop *l);
 const struct loop_counters *loop_counters(struct loop *l);                              /* on the worker */
 void loop_port_counters(struct loop *l, uint16_t port, struct loop_port_counters *ret); /* on the worker */

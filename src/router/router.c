@@ -4,6 +4,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "router/apply.h"
+#include "router/ctl.h"
 #include "router/device_ethdev.h"
 #include "router/device_tap.h"
 #include "router/eal.h"
@@ -180,6 +181,8 @@ static int start_parts(struct router *r, struct error *err)
     r->punt.forward = r->probes.forward = r->forward;
     if (!rc)
         rc = start_loop(r, err);
+    if (!rc && r->config.control[0])
+        rc = ctl_open(&r->control, r, r->config.control, r->uid, err);
     explicit_bzero(r->seed, sizeof(r->seed));
     if (!rc)
         rc = loop_start(r->loop, err);
@@ -265,13 +268,16 @@ int router_reload(struct router *r, struct error *err)
 int router_run(struct router *r, const volatile int *stop, volatile int *reload, struct error *err)
 {
     struct error e;
-    while (!*stop) {
-        reactor_run(&r->reactor, clock_now_ns() + 100 * NS_PER_MS);
+    collect_start(&r->collect, r);
+    while (!r->draining || !router_drained(r, clock_now_ns())) {
+        reactor_run(&r->reactor, clock_now_ns() + (r->draining ? 5 : 100) * NS_PER_MS);
         if (*reload) {
             *reload = 0;
             if (router_reload(r, &e))
                 log_error("nothing has changed: %s", e.text);
         }
+        if (*stop)
+            router_drain(r);
         router_ports_look(r);
     }
     return 0;
@@ -281,7 +287,10 @@ void router_free(struct router *r)
 {
     if (!r)
         return;
-    loop_stop(r->loop);
+    collect_stop(&r->collect);
+    ctl_close(r->control);
+    if (r->loop)
+        loop_stop(r->loop);
     router_ports_close(r);
     router_events_close(r);
     loop_free(r->loop);

@@ -243,6 +243,8 @@ struct router_config {
 };
 
 extern const struct fields router_config_fields;
+/* The field whose `names` are those of behaviours. */
+const struct field *router_config_behaviour(void);
 
 /* Reads, checks and resolves the text of a file. One sentence says what is wrong and where. */
 int router_config_read(struct router_config *ret, const char *text, size_t len, struct error *err);

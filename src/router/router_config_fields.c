@@ -341,3 +341,8 @@ static const struct field router_table[] = {
     END,
 };
 const struct fields router_config_fields = {router_table, sizeof(struct router_config)};
+
+const struct field *router_config_behaviour(void)
+{
+    return &sid_table[1];
+}

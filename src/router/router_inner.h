@@ -3,18 +3,21 @@
  *
  *   router.c          start, stop, reload          router_ports.c    devices of ports
  *   router_events.c   what lanes tell: log, ring   router_collect.c  counters, flows, losses, once in a while
- *   router_drain.c    an orderly end               control*.c        the control socket */
+ *   router_drain.c    an orderly end               ctl*.c            the control socket */
 #ifndef MERIDIAN_ROUTER_ROUTER_INNER_H
 #define MERIDIAN_ROUTER_ROUTER_INNER_H
 
 #include "router/capture.h"
-#include "router/device.h"
+#include "router/device_fibre.h"
 #include "router/loop.h"
 #include "router/memif.h"
 #include "router/probe.h"
 #include "router/punt.h"
 #include "router/reactor.h"
 #include "router/router.h"
+#include "router/router_collect.h"
+
+struct ctl;
 
 #define ROUTER_EVENTS 256u /* of the ring between worker and control thread, and of what `show events` remembers */
 
@@ -24,7 +27,8 @@ struct router_port {
     struct device *device, *inner; /* outer one, and the one behind its fibre (or itself) */
     struct memif *memif;           /* NULL: none */
     uint8_t mac[6];
-    struct capture *capture; /* NULL: none */
+    struct capture *capture;   /* NULL: none */
+    struct fibre_config fibre; /* as it is now */
 };
 
 struct router_events {
@@ -64,6 +68,10 @@ struct router {
     struct probe_set probes;
     struct router_echoes echoes;
     struct router_events events;
+    struct collect collect;
+    struct ctl *control;
+    bool draining;
+    int64_t drain_until;
     uid_t uid;
     gid_t gid;
 };
@@ -75,6 +83,10 @@ void router_ports_look(struct router *r); /* now and then: a memif whose ring ma
 
 /* router.c */
 int router_reload(struct router *r, struct error *err);
+
+/* router_drain.c: on the control thread. Starts it, or does nothing when it is under way. */
+void router_drain(struct router *r);
+bool router_drained(struct router *r, int64_t now); /* also when its time is up */
 
 /* router_events.c */
 int router_events_open(struct router *r, struct error *err);

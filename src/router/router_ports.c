@@ -105,15 +105,14 @@ static int open_port(struct router *r, unsigned i, struct error *err)
     p->device = p->inner;
     if (!c->has_fibre)
         return 0;
-    return device_fibre_create(&p->device, p->inner,
-        &(struct fibre_config){.rate_bps = c->fibre.rate_bps,
-            .km = c->fibre.km,
-            .loss = c->fibre.loss,
-            .bit_error = c->fibre.bit_error,
-            .jitter_ns = c->fibre.jitter_ns,
-            .seed = c->fibre.seed,
-            .frames_most = c->fibre.frames},
-        err);
+    p->fibre = (struct fibre_config){.rate_bps = c->fibre.rate_bps,
+        .km = c->fibre.km,
+        .loss = c->fibre.loss,
+        .bit_error = c->fibre.bit_error,
+        .jitter_ns = c->fibre.jitter_ns,
+        .seed = c->fibre.seed,
+        .frames_most = c->fibre.frames};
+    return device_fibre_create(&p->device, p->inner, &p->fibre, err);
 }
 
 int router_ports_open(struct router *r, struct error *err)

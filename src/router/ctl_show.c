@@ -1,0 +1,463 @@
+/* `show`: what the router is and does, as JSON. Names instead of numbers where the configuration has names. */
+#include "router/ctl.h"
+
+#include "base/clock.h"
+#include "base/hex.h"
+#include "forward/classes.h"
+#include "wire/ip_text.h"
+#include "wire/lane_frame.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK 1024u
+
+struct show {
+    struct ctl_conn *k;
+    struct router *r;
+    yyjson_mut_doc *doc;
+    yyjson_mut_val *root, *list;
+};
+
+/* Where the value goes is always an object `o` of s->doc. */
+static void put_u(struct show *s, yyjson_mut_val *o, const char *key, uint64_t v)
+{
+    yyjson_mut_obj_add_uint(s->doc, o, key, v);
+}
+
+static void put_b(struct show *s, yyjson_mut_val *o, const char *key, bool v)
+{
+    yyjson_mut_obj_add_bool(s->doc, o, key, v);
+}
+
+static void put_d(struct show *s, yyjson_mut_val *o, const char *key, double v)
+{
+    yyjson_mut_obj_add_real(s->doc, o, key, v);
+}
+
+static void put_s(struct show *s, yyjson_mut_val *o, const char *key, const char *v)
+{
+    yyjson_mut_obj_add_strcpy(s->doc, o, key, v);
+}
+
+static void put_addr(struct show *s, yyjson_mut_val *o, const char *key, const struct ip_addr *a)
+{
+    char text[IP_TEXT_SIZE];
+    put_s(s, o, key, ip_addr_print(text, a));
+}
+
+static void put_prefix(struct show *s, yyjson_mut_val *o, const char *key, const struct ip_prefix *p)
+{
+    char text[IP_TEXT_SIZE];
+    put_s(s, o, key, ip_prefix_print(text, p));
+}
+
+static void put_ip6(struct show *s, yyjson_mut_val *o, const char *key, const struct ip6 *a)
+{
+    char text[IP_TEXT_SIZE];
+    put_s(s, o, key, ip6_print(text, a));
+}
+
+/* By what it is called; numbers that the configuration does not name stay numbers. */
+static void put_port(struct show *s, yyjson_mut_val *o, const char *key, unsigned port)
+{
+    if (port < s->r->config.n_ports)
+        put_s(s, o, key, s->r->config.ports[port].name);
+}
+
+static void put_vrf(struct show *s, yyjson_mut_val *o, const char *key, uint32_t vrf)
+{
+    for (unsigned i = 0; i < s->r->config.n_vrfs; i++)
+        if (s->r->config.vrfs[i].id == vrf) {
+            put_s(s, o, key, s->r->config.vrfs[i].name);
+            return;
+        }
+    if (vrf)
+        put_u(s, o, key, vrf);
+}
+
+static void put_lane_id(struct show *s, yyjson_mut_val *o, const char *key, uint64_t id)
+{
+    char text[48];
+    snprintf(text, sizeof(text), "%" PRIu64 ":%" PRIu64, id >> 32, id & UINT32_MAX);
+    put_s(s, o, key, text);
+}
+
+static void put_wall(struct show *s, yyjson_mut_val *o, const char *key, int64_t at_ns)
+{
+    put_d(s, o, key, (double)(at_ns + s->r->wall_minus_now) * 1e-9);
+}
+
+static yyjson_mut_val *entry(struct show *s)
+{
+    return yyjson_mut_arr_add_obj(s->doc, s->list);
+}
+
+/* --- ports ------------------------------------------------------------------------------------------------------ */
+
+static void show_device(struct show *s, yyjson_mut_val *o, const struct port_view *v)
+{
+    yyjson_mut_val *d = yyjson_mut_obj_add_obj(s->doc, o, "device");
+    put_u(s, d, "rx_frames", v->device.rx_frames);
+    put_u(s, d, "tx_frames", v->device.tx_frames);
+    put_u(s, d, "rx_no_buffer", v->device.rx_no_buffer);
+    put_u(s, d, "rx_bad", v->device.rx_bad);
+    put_u(s, d, "tx_refused", v->device.tx_refused);
+    put_u(s, d, "tx_error", v->device.tx_error);
+    put_u(s, d, "kernel_rx_dropped", v->device.kernel_rx_dropped);
+    put_u(s, d, "kernel_tx_dropped", v->device.kernel_tx_dropped);
+    put_u(s, d, "down_frames", v->loop.down_frames);
+    if (!v->has_fibre)
+        return;
+    yyjson_mut_val *f = yyjson_mut_obj_add_obj(s->doc, o, "fibre");
+    put_u(s, f, "lost", v->fibre.lost);
+    put_u(s, f, "bit_errors", v->fibre.bit_errors);
+    put_u(s, f, "cut", v->fibre.cut);
+    put_u(s, f, "flying", v->fibre.flying);
+    put_u(s, f, "peak", v->fibre.peak);
+}
+
+static void show_link(struct show *s, yyjson_mut_val *o, const struct lane_link_view *l)
+{
+    yyjson_mut_val *v = yyjson_mut_obj_add_obj(s->doc, o, "link");
+    put_b(s, v, "up", l->up);
+    put_u(s, v, "peer", l->peer);
+    put_u(s, v, "peer_port", l->peer_port);
+    put_d(s, v, "rtt_ms", (double)l->rtt_ns * 1e-6);
+    put_u(s, v, "lanes", l->lanes);
+    put_u(s, v, "committed_cells", l->committed_cells);
+    put_u(s, v, "pool_cells", l->pool_cells);
+    put_u(s, v, "frames_bad", l->frames_bad);
+    put_u(s, v, "frames_replayed", l->frames_replayed);
+    put_u(s, v, "hellos_refused", l->hellos_refused);
+}
+
+static void show_ports(struct show *s)
+{
+    struct ports_view *v = malloc(sizeof(*v));
+    if (!v)
+        return;
+    router_view_ports(s->r, v);
+    for (unsigned i = 0; i < v->n; i++) {
+        const struct port_view *p = &v->port[i];
+        const struct config_port *c = &s->r->config.ports[i];
+        const struct port_rates *rate = &s->r->collect.rates[i];
+        yyjson_mut_val *o = entry(s);
+        put_s(s, o, "name", c->name);
+        put_s(s, o, "kind", c->kind == PORT_CORE ? "core" : "access");
+        put_b(s, o, "up", p->up);
+        put_u(s, o, "rate_bps", c->rate_bps);
+        put_u(s, o, "mtu", c->mtu);
+        put_u(s, o, "rx_packets", p->rx_packets);
+        put_u(s, o, "rx_bytes", p->rx_bytes);
+        put_u(s, o, "tx_packets", p->tx_packets);
+        put_u(s, o, "tx_bytes", p->tx_bytes);
+        put_d(s, o, "rx_bps", rate->rx_bps);
+        put_d(s, o, "tx_bps", rate->tx_bps);
+        put_u(s, o, "waiting_packets", p->waiting_packets);
+        put_u(s, o, "dropped_packets", p->dropped_packets);
+        put_u(s, o, "pfc_told", p->pfc_told);
+        put_u(s, o, "pfc_heard", p->pfc_heard);
+        if (p->core)
+            show_link(s, o, &p->link);
+        show_device(s, o, p);
+    }
+    free(v);
+}
+
+/* --- lanes ------------------------------------------------------------------------------------------------------ */
+
+static void show_lane(struct show *s, const struct lane_view *v)
+{
+    yyjson_mut_val *o = entry(s);
+    put_lane_id(s, o, "id", v->id);
+    put_u(s, o, "tenant", v->tenant);
+    put_s(s, o, "class", class_name((enum lane_class)v->class_));
+    put_s(s, o, "state", lane_view_state_name(v->state));
+    put_port(s, o, "in", v->in_port);
+    put_port(s, o, "out", v->out_port);
+    if (v->refused) {
+        put_s(s, o, "refused", lane_refusal_name(v->refused));
+        put_u(s, o, "refused_by", v->refused_where);
+    }
+    if (v->out_port != LANE_VIEW_NO_PORT) {
+        put_u(s, o, "sent_cells", v->sent_cells);
+        put_u(s, o, "credit_cells", v->credit_cells);
+        put_u(s, o, "queued_packets", v->queued_packets);
+        put_u(s, o, "queued_cells", v->queued_cells);
+        put_u(s, o, "peak_cells", v->peak_cells);
+        put_u(s, o, "sent_packets", v->sent_packets);
+        put_u(s, o, "sent_bytes", v->sent_bytes);
+        put_u(s, o, "dropped_packets", v->dropped_packets);
+        put_u(s, o, "marked_packets", v->marked_packets);
+    } else {
+        put_vrf(s, o, "vrf", v->vrf);
+    }
+    if (v->in_port == LANE_VIEW_NO_PORT)
+        return;
+    put_u(s, o, "arrived_cells", v->arrived_cells);
+    put_u(s, o, "lost_cells", v->lost_cells);
+    put_u(s, o, "window_cells", v->window_cells);
+    put_u(s, o, "occupied_cells", v->occupied_cells);
+    put_u(s, o, "reserved_cells", v->reserved_cells);
+}
+
+static void show_lanes(struct show *s)
+{
+    struct lane_view *v = malloc(CHUNK * sizeof(*v));
+    uint32_t cursor = 0;
+    unsigned n;
+    while (v && (n = router_view_lanes(s->r, &cursor, v, CHUNK)) > 0)
+        for (unsigned i = 0; i < n; i++)
+            show_lane(s, &v[i]);
+    free(v);
+}
+
+/* --- tables ----------------------------------------------------------------------------------------------------- */
+
+static const char *const route_kinds[] = {[ROUTE_ATTACHED] = "attached",
+    [ROUTE_GATEWAY] = "gateway",
+    [ROUTE_REMOTE] = "remote",
+    [ROUTE_ADJACENT] = "adjacent",
+    [ROUTE_LOCAL] = "local",
+    [ROUTE_BLACKHOLE] = "blackhole"};
+
+static void show_route(struct show *s, const struct forward_route_view *v)
+{
+    yyjson_mut_val *o = entry(s);
+    const struct forward_route *r = &v->route;
+    put_vrf(s, o, "vrf", v->vrf);
+    put_prefix(s, o, "prefix", &v->prefix);
+    put_s(s, o, "kind", route_kinds[r->kind]);
+    if (r->kind == ROUTE_ATTACHED || r->kind == ROUTE_GATEWAY || r->kind == ROUTE_ADJACENT)
+        put_port(s, o, "port", r->port);
+    if (r->vlan)
+        put_u(s, o, "vlan", r->vlan);
+    if (r->kind == ROUTE_GATEWAY)
+        put_addr(s, o, "gateway", &r->gateway);
+    if (r->kind != ROUTE_REMOTE)
+        return;
+    put_ip6(s, o, "sid", &r->service_sid);
+    put_b(s, o, "ready", v->ready);
+    put_b(s, o, "encrypted", r->encrypted);
+    yyjson_mut_val *paths = yyjson_mut_obj_add_obj(s->doc, o, "paths");
+    put_u(s, paths, "inference", r->path_of_class[LANE_INFERENCE]);
+    put_u(s, paths, "parameter", r->path_of_class[LANE_PARAMETER]);
+    put_u(s, paths, "bulk", r->path_of_class[LANE_BULK]);
+}
+
+static void show_sid(struct show *s, const struct forward_route_view *v)
+{
+    const struct field *names = router_config_behaviour();
+    uint32_t b = (uint32_t)v->sid.behaviour;
+    const char *name = b < names->most && names->names[b] ? names->names[b] : "?";
+    yyjson_mut_val *o = entry(s);
+    put_prefix(s, o, "sid", &v->sid.sid);
+    put_s(s, o, "behaviour", name);
+    if (v->sid.behaviour == SID_END_X || v->sid.behaviour == SID_END_X_NEXT_CSID)
+        put_port(s, o, "port", v->sid.port);
+    if (v->sid.vrf)
+        put_vrf(s, o, "vrf", v->sid.vrf);
+}
+
+static void show_tables(struct show *s, bool sids)
+{
+    struct forward_route_view *v = malloc(CHUNK * sizeof(*v));
+    uint32_t cursor = 0;
+    unsigned n;
+    while (v && (n = router_view_routes(s->r, &cursor, v, CHUNK)) > 0)
+        for (unsigned i = 0; i < n; i++)
+            if (v[i].is_sid && sids)
+                show_sid(s, &v[i]);
+            else if (!v[i].is_sid && !sids)
+                show_route(s, &v[i]);
+    free(v);
+}
+
+static void show_routes(struct show *s)
+{
+    show_tables(s, false);
+}
+
+static void show_sids(struct show *s)
+{
+    show_tables(s, true);
+}
+
+static void show_neighbours(struct show *s)
+{
+    struct forward_neighbour_view *v = malloc(CHUNK * sizeof(*v));
+    uint32_t cursor = 0;
+    unsigned n;
+    char mac[32];
+    while (v && (n = router_view_neighbours(s->r, &cursor, v, CHUNK)) > 0)
+        for (unsigned i = 0; i < n; i++) {
+            yyjson_mut_val *o = entry(s);
+            const uint8_t *m = v[i].mac;
+            snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+            put_port(s, o, "port", v[i].port);
+            if (v[i].vlan)
+                put_u(s, o, "vlan", v[i].vlan);
+            put_vrf(s, o, "vrf", v[i].vrf);
+            put_addr(s, o, "address", &v[i].address);
+            put_s(s, o, "mac", v[i].state == NEIGHBOUR_INCOMPLETE ? "" : mac);
+            put_s(s, o, "state", neighbour_state_name(v[i].state));
+        }
+    free(v);
+}
+
+/* --- flows, losses, events -------------------------------------------------------------------------------------- */
+
+static void show_flows(struct show *s)
+{
+    for (unsigned i = 0; i < s->r->collect.n_flows; i++) {
+        const struct elephant_report *e = &s->r->collect.flows[i];
+        yyjson_mut_val *o = entry(s);
+        char flow[24];
+        struct ip_addr src = {.family = e->key.family, .a = e->key.src},
+                       dst = {.family = e->key.family, .a = e->key.dst};
+        snprintf(flow, sizeof(flow), "%016" PRIx64, e->flow);
+        put_s(s, o, "flow", flow);
+        put_vrf(s, o, "vrf", e->key.vrf);
+        put_addr(s, o, "src", &src);
+        put_addr(s, o, "dst", &dst);
+        put_u(s, o, "proto", e->key.proto);
+        put_u(s, o, "src_port", e->key.src_port);
+        put_u(s, o, "dst_port", e->key.dst_port);
+        put_u(s, o, "tenant", e->tenant);
+        put_s(s, o, "class", class_name((enum lane_class)e->class_));
+        put_u(s, o, "rate_bps", e->rate_bps);
+        put_u(s, o, "bytes", e->bytes);
+        put_wall(s, o, "since", e->since_ns);
+    }
+}
+
+static void show_losses(struct show *s)
+{
+    static struct router_totals t;
+    const struct collect *c = &s->r->collect;
+    router_view_totals(s->r, &t);
+    yyjson_mut_val *totals = yyjson_mut_obj_add_obj(s->doc, s->root, "totals");
+    for (unsigned i = 1; i < LOSS_REASONS; i++)
+        if (t.loss_packets[i] || t.loss_cells[i]) {
+            yyjson_mut_val *o = yyjson_mut_obj_add_obj(s->doc, totals, loss_reason_name((enum loss_reason)i));
+            put_u(s, o, "packets", t.loss_packets[i]);
+            put_u(s, o, "cells", t.loss_cells[i]);
+        }
+    uint64_t from = c->n_losses > COLLECT_LOSSES ? c->n_losses - COLLECT_LOSSES : 0;
+    for (uint64_t i = from; i < c->n_losses; i++) {
+        const struct loss_record *l = &c->losses[i % COLLECT_LOSSES];
+        yyjson_mut_val *o = entry(s);
+        char flow[24];
+        snprintf(flow, sizeof(flow), "%016" PRIx64, l->flow);
+        put_wall(s, o, "at", l->at_ns);
+        put_s(s, o, "reason", loss_reason_name((enum loss_reason)l->reason));
+        put_port(s, o, "port", l->port);
+        put_u(s, o, "packets", l->packets);
+        put_u(s, o, "cells", l->cells);
+        put_u(s, o, "tenant", l->tenant);
+        put_s(s, o, "class", class_name((enum lane_class)l->class_));
+        if (l->lane)
+            put_lane_id(s, o, "lane", l->lane);
+        if (l->flow)
+            put_s(s, o, "flow", flow);
+    }
+}
+
+static void show_events(struct show *s)
+{
+    const struct router_events *q = &s->r->events;
+    uint64_t from = q->n_kept > ROUTER_EVENTS ? q->n_kept - ROUTER_EVENTS : 0;
+    for (uint64_t i = from; i < q->n_kept; i++) {
+        const struct lane_event *e = &q->kept[i % ROUTER_EVENTS];
+        yyjson_mut_val *o = entry(s);
+        put_wall(s, o, "at", e->at_ns);
+        put_s(s, o, "event", router_event_name(e->kind));
+        put_port(s, o, "port", e->port);
+        if (e->lane)
+            put_lane_id(s, o, "lane", e->lane);
+        if (e->peer)
+            put_u(s, o, "peer", e->peer);
+        put_u(s, o, "detail", e->detail);
+    }
+}
+
+/* --- the router itself ------------------------------------------------------------------------------------------ */
+
+static void show_router(struct show *s)
+{
+    static struct router_totals t;
+    char key[65];
+    yyjson_mut_val *o = entry(s);
+    router_view_totals(s->r, &t);
+    hex_put(key, s->r->public, 32);
+    double up = (double)(t.at_ns - s->r->started_ns) * 1e-9;
+    put_s(s, o, "name", s->r->config.name);
+    put_u(s, o, "id", s->r->config.id);
+    put_ip6(s, o, "loopback", &s->r->config.loopback);
+    put_prefix(s, o, "locator", &s->r->config.locator);
+    put_s(s, o, "key", key);
+    put_d(s, o, "up_s", up);
+    put_b(s, o, "huge", s->r->huge);
+    put_u(s, o, "packets", s->r->pool.packets);
+    put_u(s, o, "packets_free", t.pool_free);
+    put_d(s, o, "busy_share", up > 0 ? (double)t.loop.busy_ns * 1e-9 / up : 0);
+    put_u(s, o, "rounds", t.loop.rounds);
+    put_u(s, o, "sleeps", t.loop.sleeps);
+    put_u(s, o, "naps", t.loop.naps);
+    put_d(s, o, "late_p50_us", (double)quantile_at(&t.loop.late, QUANTILE_P50) * 1e-3);
+    put_d(s, o, "late_p999_us", (double)quantile_at(&t.loop.late, QUANTILE_P999) * 1e-3);
+    put_d(s, o, "late_most_us", (double)t.loop.late.most_ns * 1e-3);
+    put_u(s, o, "ignored_frames", t.forward.ignored);
+    put_u(s, o, "punted", t.forward.punted);
+    put_u(s, o, "injected", t.forward.injected);
+    put_u(s, o, "punt_refused", t.punt_refused);
+    put_u(s, o, "events_lost", __atomic_load_n(&s->r->events.lost, __ATOMIC_RELAXED));
+}
+
+static void show_config(struct show *s)
+{
+    struct buf b = {0};
+    if (!fields_print(&b, &router_config_fields, &s->r->config))
+        yyjson_mut_arr_add_strcpy(s->doc, s->list, buf_str(&b));
+    buf_done(&b);
+}
+
+static const struct {
+    const char *name;
+    void (*fill)(struct show *s);
+} shows[] = {
+    {"router", show_router},
+    {"ports", show_ports},
+    {"lanes", show_lanes},
+    {"routes", show_routes},
+    {"sids", show_sids},
+    {"neighbours", show_neighbours},
+    {"flows", show_flows},
+    {"losses", show_losses},
+    {"events", show_events},
+    {"config", show_config},
+};
+
+void ctl_show(struct ctl_conn *k, yyjson_val *rq)
+{
+    const char *what = ctl_text(k, rq, "what");
+    size_t i = 0, n = sizeof(shows) / sizeof(*shows);
+    if (!what)
+        return;
+    while (i < n && strcmp(shows[i].name, what))
+        i++;
+    if (i == n) {
+        ctl_fail(k, "there is no \"%.40s\" to show", what);
+        return;
+    }
+    struct show s = {.k = k, .r = k->router};
+    s.doc = ctl_answer(&s.root);
+    if (!s.doc)
+        return ctl_fail(k, "no memory");
+    s.list = yyjson_mut_obj_add_arr(s.doc, s.root, shows[i].name);
+    shows[i].fill(&s);
+    ctl_send(k, s.doc);
+}
