@@ -107,7 +107,7 @@ int bgp_originate(struct bgp_speaker *s, uint32_t family, const uint8_t *raw, un
     const uint8_t *attributes, size_t len, int64_t now, struct error *err)
 {
     static const uint8_t head[] = {0x40, BGP_ORIGIN, 1, 0, 0x40, BGP_AS_PATH, 0, 0x40, BGP_LOCAL_PREF, 4, 0, 0, 0, 100};
-    uint8_t bytes[2048];
+    uint8_t bytes[BGP_MESSAGE_MOST];
     struct bgp_nlri n;
     struct bgp_attributes *a;
     int i = bgp_rib_index(family);
