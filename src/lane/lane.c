@@ -221,8 +221,9 @@ int lane_port_add(struct lane_node *n, uint16_t index, const struct port_config 
     if (!p)
         return error_set(err, ENOMEM, "no memory for port %u", index);
     port_init(p, &n->set, n, index, c, 0);
-    p->up = c->kind == PORT_ACCESS;
-    if (c->kind == PORT_CORE && link_create(n, p) != 0) {
+    bool speaks_hello = c->kind == PORT_CORE && memcmp(c->peer_mac, (uint8_t[6]){0}, 6) == 0;
+    p->up = !speaks_hello; /* hosts and foreign routers are simply there */
+    if (speaks_hello && link_create(n, p) != 0) {
         port_done(p);
         free(p);
         return error_set(err, ENOMEM, "no memory for the link at port %u", index);
