@@ -204,7 +204,10 @@ static void route(struct forward *f, struct walk *w)
             forward_on(f, w, h->port);
             return;
         case ROUTE_LOCAL:
-            local_punt(f, f->vrfs[0], w->m, ETHER_SIZE, w->now);
+            if (w->rx)
+                walk_drop(f, w, LOSS_WRONG_PATH, w->meta->in_port); /* a lane ends in a VRF */
+            else
+                local_punt(f, f->vrfs[0], w->m, ETHER_SIZE, w->now);
             return;
         default:
             walk_drop(f, w, LOSS_NO_ROUTE, w->meta->in_port);

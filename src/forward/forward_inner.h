@@ -106,13 +106,16 @@ struct encap {
 };
 
 struct slice {
-    struct forward_slice config;
-    struct lane_tx *lane;
-    struct encap *encap; /* a user of it */
-    /* while it moves */
-    struct lane_tx *to_lane;
-    struct encap *to_encap;
-    bool switched; /* its packets take the new path */
+    struct forward_slice config; /* its path is the one that packets take now */
+    struct lane_tx *lane;        /* that takes them; NULL: comparison runs */
+    struct encap *encap;         /* a user of it */
+    /* a move that was asked for: packets still take the old path */
+    struct lane_tx *next_lane;
+    struct encap *next_encap;
+    bool moved_early; /* LANE_EVENT_MOVED came before lane_move had returned */
+    /* a move that was made: the old path's lane has not ended, and it may be taken back */
+    uint64_t old_lane; /* id; 0: none */
+    uint32_t old_path;
     struct slice *next;
 };
 

@@ -31,7 +31,7 @@ void path_free_all(struct forward *f)
 static bool has_lane(const struct forward *f, uint32_t id)
 {
     for (const struct slice *s = f->slices; s; s = s->next)
-        if (s->config.path == id || (s->to_encap && s->to_encap->path == id))
+        if (s->config.path == id || (s->next_encap && s->next_encap->path == id))
             return true;
     return false;
 }

@@ -59,7 +59,7 @@ static enum sid_step upper_layer(struct forward *f, struct walk *w, const struct
 {
     if (w->proto == IP_PROTO_IPV6 && h->flavours & SID_USD)
         return decapsulate_underlay(f, w, h);
-    if (w->proto == IP_PROTO_ICMP6 || w->proto == IP_PROTO_UDP) {
+    if (!w->rx && (w->proto == IP_PROTO_ICMP6 || w->proto == IP_PROTO_UDP)) {
         local_punt(f, f->vrfs[0], w->m, ETHER_SIZE, w->now);
         return SID_GONE;
     }

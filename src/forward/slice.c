@@ -1,7 +1,7 @@
-/* A move (router.md, Lanes, 8) in four steps: forward_slice_move asks the lane layer for a lane on the new path; at
- * LANE_EVENT_MOVED the end-marker has been queued on the old one and the slice's packets get the new path's headers; at
- * LANE_EVENT_MOVE_DONE the routes name the new path and the old lane is gone; at LANE_EVENT_MOVE_REVERTED, instead,
- * everything is as before but for the lane_tx. */
+/* A move (router.md, Lanes, 8): forward_slice_move asks the lane layer for a lane on the new path, and nothing changes until
+ * every router there has accepted. At LANE_EVENT_MOVED the end-marker has been queued on the old path: from that very moment
+ * on packets get the new path's headers. If the old path's end does not come the lane layer goes back by a third lane, and
+ * LANE_EVENT_MOVE_REVERTED is the same step in the other direction. LANE_EVENT_MOVE_DONE ends it. */
 #include "forward/slice.h"
 #include "forward/encap.h"
 #include "forward/hop.h"
@@ -26,7 +26,7 @@ void slice_free_all(struct forward *f)
     for (struct slice *s = f->slices, *next; s; s = next) {
         next = s->next;
         encap_put(f, s->encap);
-        encap_put(f, s->to_encap);
+        encap_put(f, s->next_encap);
         free(s);
     }
     f->slices = NULL;
@@ -88,7 +88,7 @@ int forward_slice_set(struct forward *f, const struct forward_slice *config, int
     if (rc)
         return rc;
     struct slice **at = place(f, config->tenant, config->path, config->class_, &config->service_sid), *s = *at;
-    if (s && s->to_lane)
+    if (s && s->next_lane)
         return error_set(err, EBUSY, "the slice is being moved: wait until that has ended");
     struct encap_key key = {config->tenant, config->path, config->service_sid, (uint8_t)config->class_};
     struct forward_slice before = {0};
@@ -118,6 +118,18 @@ free_slice:
     return rc;
 }
 
+/* A move that was only asked for is given up. */
+static void move_cancel(struct forward *f, struct slice *s, int64_t now)
+{
+    if (!s->next_lane)
+        return;
+    encap_lane_set(f, s->next_encap, NULL);
+    lane_close(f->lanes, s->next_lane, false, now);
+    encap_put(f, s->next_encap);
+    s->next_encap = NULL;
+    s->next_lane = NULL;
+}
+
 int forward_slice_del(
     struct forward *f, uint32_t tenant, uint32_t path, enum lane_class c, const struct ip6 *service_sid, int64_t now)
 {
@@ -125,8 +137,7 @@ int forward_slice_del(
     f->now = now;
     if (!s)
         return -ENOENT;
-    if (s->to_lane)
-        return -EBUSY;
+    move_cancel(f, s, now);
     if (s->lane) {
         encap_lane_set(f, s->encap, NULL);
         lane_close(f->lanes, s->lane, true, now);
@@ -139,42 +150,9 @@ int forward_slice_del(
 
 /* --- moving ------------------------------------------------------------------------------------------------- */
 
-int forward_slice_move(struct forward *f, uint32_t tenant, enum lane_class c, const struct ip6 *service_sid,
-    uint32_t from_path, uint32_t to_path, int64_t now, struct error *err)
+/* Routes of the slice get other headers: the hops that they share change in place. */
+static void redirect(struct forward *f, unsigned c, struct encap *from, struct encap *to)
 {
-    f->now = now;
-    struct slice *s = *place(f, tenant, from_path, c, service_sid);
-    if (!s || !s->lane)
-        return error_set(err, ENOENT, "tenant %u has no such lane on path %u", tenant, from_path);
-    if (s->to_lane)
-        return error_set(err, EBUSY, "the slice is being moved already");
-    if (*place(f, tenant, to_path, c, service_sid))
-        return error_set(err, EEXIST, "tenant %u has such a slice on path %u already", tenant, to_path);
-    struct forward_slice to = s->config;
-    const struct path *p;
-    to.path = to_path;
-    int rc = check(f, &to, &p, err);
-    if (rc)
-        return rc;
-    struct encap_key key = {tenant, to_path, *service_sid, (uint8_t)c};
-    rc = encap_get(f, &key, &s->to_encap, err);
-    if (rc)
-        return rc;
-    struct lane_spec spec = spec_of(&to, &p->config);
-    rc = lane_move(f->lanes, s->lane, &spec, now, &s->to_lane, err);
-    if (rc) {
-        encap_put(f, s->to_encap);
-        s->to_encap = NULL;
-        return rc;
-    }
-    encap_lane_set(f, s->to_encap, s->to_lane);
-    return 0;
-}
-
-/* Routes of the slice name another path: the hops that they share change in place. */
-static void redirect(struct forward *f, const struct slice *s, struct encap *from, struct encap *to)
-{
-    unsigned c = s->config.class_;
     for (uint32_t i = 0; i < f->hops.n; i++) {
         struct hop *h = &f->hops.hops[i];
         if (!h->users || h->kind != ROUTE_REMOTE || h->encap[c] != from)
@@ -188,52 +166,103 @@ static void redirect(struct forward *f, const struct slice *s, struct encap *fro
     }
 }
 
-static void moved(struct forward *f, struct slice *s)
+/* From now on packets go into `lane` with the headers of `to`, of which the slice becomes the user instead of its old one. */
+static void take(struct forward *f, struct slice *s, struct encap *to, struct lane_tx *lane)
 {
-    s->switched = true;
-    redirect(f, s, s->encap, s->to_encap);
+    redirect(f, s->config.class_, s->encap, to);
+    encap_lane_set(f, to, lane);
+    encap_lane_set(f, s->encap, NULL); /* whoever names the old path now goes by the lossy queue */
+    encap_put(f, s->encap);
+    s->encap = to;
+    s->lane = lane;
+    s->config.path = to->path;
 }
 
-static void move_done(struct forward *f, struct slice *s)
+static void moved(struct forward *f, struct slice *s)
 {
-    encap_lane_set(f, s->encap, NULL); /* whoever else names that path goes by the lossy queue again */
-    encap_put(f, s->encap);
-    s->encap = s->to_encap;
-    s->lane = s->to_lane;
-    s->config.path = s->encap->path;
-    s->to_encap = NULL;
-    s->to_lane = NULL;
-    s->switched = false;
+    s->moved_early = false;
+    s->old_path = s->encap->path;
+    take(f, s, s->next_encap, s->next_lane);
+    s->next_encap = NULL;
+    s->next_lane = NULL;
 }
 
 static void move_reverted(struct forward *f, struct slice *s)
 {
-    if (s->switched)
-        redirect(f, s, s->to_encap, s->encap);
-    s->lane = lane_ingress(s->lane);
-    encap_lane_set(f, s->encap, s->lane);
-    encap_lane_set(f, s->to_encap, NULL);
-    encap_put(f, s->to_encap);
-    s->to_encap = NULL;
-    s->to_lane = NULL;
-    s->switched = false;
+    struct encap_key key = {s->config.tenant, s->old_path, s->config.service_sid, (uint8_t)s->config.class_};
+    struct encap *back;
+    s->old_lane = s->lane->id;
+    if (encap_get(
+            f, &key, &back, NULL)) { /* the path was deleted meanwhile: what follows will be dropped, and counted */
+        s->lane = lane_ingress(s->lane);
+        encap_lane_set(f, s->encap, s->lane);
+        return;
+    }
+    s->old_path = s->encap->path;
+    take(f, s, back, lane_ingress(s->lane));
 }
 
 void slice_event(struct forward *f, const struct lane_event *e)
 {
-    for (struct slice *s = f->slices; s; s = s->next) {
-        if (!s->to_lane)
-            continue;
-        if (e->kind == LANE_EVENT_MOVED && e->lane == s->lane->id)
-            moved(f, s);
-        else if (e->kind == LANE_EVENT_MOVE_DONE && e->lane == s->lane->id)
-            move_done(f, s);
-        else if (e->kind == LANE_EVENT_MOVE_REVERTED && e->lane == s->to_lane->id)
+    for (struct slice *s = f->slices; s; s = s->next)
+        if (e->kind == LANE_EVENT_MOVED && s->next_encap && e->lane == s->lane->id) {
+            s->old_lane = e->lane;
+            s->moved_early =
+                !s->next_lane; /* from inside lane_move: the old lane was dead, and may be gone when it returns */
+            if (s->next_lane)
+                moved(f, s);
+        } else if (e->kind == LANE_EVENT_MOVE_REVERTED && s->lane && e->lane == s->lane->id)
             move_reverted(f, s);
-        else
-            continue;
-        return;
+        else if (e->kind == LANE_EVENT_MOVE_DONE && e->lane == s->old_lane)
+            s->old_lane = 0;
+}
+
+static int move_check(const struct forward *f, const struct slice *s, const struct forward_slice *to,
+    const struct path **ret_path, struct error *err)
+{
+    if (!s || !s->lane)
+        return error_set(err, ENOENT, "tenant %u has no such lane", to->tenant);
+    if (s->next_lane || s->old_lane)
+        return error_set(err, EBUSY, "the slice is being moved already");
+    if (*place(f, to->tenant, to->path, to->class_, &to->service_sid))
+        return error_set(err, EEXIST, "tenant %u has such a slice on path %u already", to->tenant, to->path);
+    return check(f, to, ret_path, err);
+}
+
+static int move_begin(
+    struct forward *f, struct slice *s, const struct forward_slice *to, int64_t now, struct error *err)
+{
+    const struct path *p;
+    int rc = move_check(f, s, to, &p, err);
+    if (rc)
+        return rc;
+    struct encap_key key = {to->tenant, to->path, to->service_sid, (uint8_t)to->class_};
+    struct lane_spec spec = spec_of(to, &p->config);
+    rc = encap_get(f, &key, &s->next_encap, err);
+    if (rc)
+        return rc;
+    rc = lane_move(f->lanes, s->lane, &spec, now, &s->next_lane, err);
+    if (rc) {
+        encap_put(f, s->next_encap);
+        s->next_encap = NULL;
+    } else if (s->moved_early) {
+        moved(f, s);
     }
+    return rc;
+}
+
+int forward_slice_move(struct forward *f, uint32_t tenant, enum lane_class c, const struct ip6 *service_sid,
+    uint32_t from_path, uint32_t to_path, int64_t now, struct error *err)
+{
+    struct slice *s = *place(f, tenant, from_path, c, service_sid);
+    struct forward_slice to = s ? s->config : (struct forward_slice){.tenant = tenant};
+    f->now = now;
+    if (s && from_path == to_path) {
+        move_cancel(f, s, now);
+        return 0;
+    }
+    to.path = to_path;
+    return move_begin(f, s, &to, now, err);
 }
 
 /* --- the end-marker ------------------------------------------------------------------------------------------- */
@@ -241,12 +270,9 @@ void slice_event(struct forward *f, const struct lane_event *e)
 struct rte_mbuf *slice_marker(struct forward *f, struct lane_tx *t)
 {
     const struct encap *e = NULL;
-    for (const struct slice *s = f->slices; s && !e; s = s->next) {
-        if (s->lane == t || (s->lane && !s->to_lane && lane_ingress(s->lane) == t))
+    for (const struct slice *s = f->slices; s && !e; s = s->next)
+        if (s->lane == t)
             e = s->encap;
-        else if (s->to_lane == t)
-            e = s->to_encap;
-    }
     struct rte_mbuf *m = e ? f->ops.alloc(f->ops.user) : NULL;
     if (!m)
         return NULL;
