@@ -8,6 +8,8 @@
 #ifndef MERIDIAN_SIM_EVENT_H
 #define MERIDIAN_SIM_EVENT_H
 
+struct rte_mbuf;
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -15,6 +17,7 @@
 
 struct event_source {
     void (*fire)(struct event_source *, int64_t now); /* may set any source's moment, its own too */
+    const struct rte_mbuf *soon; /* the packet that it will touch: fetched into the cache a few events before. May be NULL */
     uint32_t id;
 };
 

@@ -43,6 +43,7 @@ int64_t sim_end(const struct sim *s);
 uint64_t sim_events(
     const struct sim *s); /* packet-hops and control frames that arrived so far: what the bench counts */
 uint64_t sim_hash(const struct sim *s);
+uint64_t sim_payload(const struct sim *s, uint32_t workload); /* bytes delivered in order so far */
 
 struct sim_work_result {
     const char *name;
@@ -70,7 +71,7 @@ struct sim_result {
     enum scenario_mode mode;
     uint64_t seed, hash, events, fired, checks;
     int64_t now_ns;
-    double seconds; /* of real time in sim_run */
+    double seconds; /* of processor time in sim_run */
     struct sim_work_result *works;
     uint32_t n_works;
     struct sim_lane_result *lanes;

@@ -4,8 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-#define CHUNK (1u << 20)
+#define CHUNK (2u << 20) /* and aligned to that: one page where the kernel has large ones */
 
 _Static_assert(sizeof(struct slab_note) <= sizeof(((struct rte_mbuf *)0)->dynfield1), "the dynamic fields hold it");
 
@@ -43,9 +44,10 @@ static int more(struct slab *s, struct slab_class *c)
     if (!chunks)
         return -ENOMEM;
     s->chunks = chunks;
-    uint8_t *chunk = aligned_alloc(64, CHUNK);
+    uint8_t *chunk = aligned_alloc(CHUNK, CHUNK);
     if (!chunk)
         return -ENOMEM;
+    madvise(chunk, CHUNK, MADV_HUGEPAGE); /* a wish */
     chunks[s->n_chunks++] = chunk;
     s->bytes += CHUNK;
     for (size_t i = CHUNK / c->stride; i-- > 0;) {

@@ -51,8 +51,10 @@ static void insert(struct wire *w, struct rte_mbuf *m, int64_t at_ns, int64_t no
     for (; i != w->head && w->ring[(i - 1) & w->mask].at_ns > at_ns; i--)
         w->ring[i & w->mask] = w->ring[(i - 1) & w->mask];
     w->ring[i & w->mask] = (struct wire_frame){at_ns, m};
-    if (i == w->head)
+    if (i == w->head) {
+        w->arrival.soon = m;
         event_at(w->events, &w->arrival, at_ns);
+    }
 }
 
 static void on_arrival(struct event_source *s, int64_t now)
@@ -63,10 +65,9 @@ static void on_arrival(struct event_source *s, int64_t now)
     while (w->head != w->tail && n < WIRE_BATCH && w->ring[w->head & w->mask].at_ns <= now)
         batch[n++] = w->ring[w->head++ & w->mask].m;
     if (w->head != w->tail) {
-        struct wire_frame *next = &w->ring[w->head & w->mask];
-        __builtin_prefetch(next->m);
-        __builtin_prefetch((char *)next->m + 64);
-        event_at(w->events, s, next->at_ns);
+        const struct wire_frame *following = &w->ring[w->head & w->mask];
+        s->soon = following->m;
+        event_at(w->events, s, following->at_ns);
     }
     w->arrived += n;
     if (n)
@@ -171,6 +172,7 @@ static void next(struct wire *w, int64_t now)
     w->free_at_ns += (int64_t)(t >> 32);
     w->free_at_frac = (uint32_t)t;
     w->sending = m;
+    w->transmitter.soon = m;
     w->frames++;
     w->bytes += m->pkt_len;
     event_at(w->events, &w->transmitter, w->free_at_ns);
