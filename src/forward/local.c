@@ -96,6 +96,9 @@ static void to_mac(struct forward *f, const struct access *a, const uint8_t mac[
     struct port *out = f->ports[a->config.port].port;
     struct queue *q = meta->from ? lane_egress_queue(f->lanes, meta->from, a->config.port)
                                  : port_lossy_queue(out, (enum lane_class)meta->class_);
+    /* Tenants behind one port are paused apart: the queue stops for the priority that this sub-interface gives its class. */
+    if (q && meta->from && !q->head)
+        q->pfc_priority = a->config.priority_of_class[meta->class_];
     if (forward_unlikely(!q) || forward_unlikely(!push_ether(a, out, mac, m)))
         leave_dropped(f, m, a->config.port, LOSS_NO_BUFFER, now);
     else

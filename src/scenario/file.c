@@ -71,8 +71,8 @@ static const cyaml_schema_field_t workload_fields[] = {TEXT(file_workload, name)
     TEXT(file_workload, from), TEXT(file_workload, to), TEXT_AS("class", file_workload, class_),
     TEXT(file_workload, dscp), TEXT(file_workload, rate), TEXT(file_workload, bytes), TEXT(file_workload, packet),
     TEXT(file_workload, message), TEXT(file_workload, start), TEXT(file_workload, duration), TEXT(file_workload, count),
-    TEXT(file_workload, burst), TEXT(file_workload, pause), TEXT(file_workload, stagger), TEXT(file_workload, command),
-    TEXT(file_workload, server), CYAML_FIELD_END};
+    TEXT(file_workload, burst), TEXT(file_workload, pause), TEXT(file_workload, stagger), TEXT(file_workload, settle),
+    TEXT(file_workload, command), TEXT(file_workload, server), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t fault_fields[] = {TEXT(file_fault, at), TEXT(file_fault, fault), TEXT(file_fault, of),
     TEXT_AS("for", file_fault, for_), TEXT_AS("class", file_fault, class_), TEXT(file_fault, from_path),

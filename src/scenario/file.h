@@ -49,7 +49,7 @@ struct file_path {
 
 struct file_workload {
     file_text name, type, from, to, class_, dscp, rate, bytes, packet, message, start, duration, count, burst, pause,
-        stagger, command, server;
+        stagger, settle, command, server;
 };
 
 struct file_fault {

@@ -117,6 +117,7 @@ static int times(const struct place *p, const struct file_workload *in, struct s
     rc = rc ? rc : get_time(p, "burst", in->burst, &w->on_ns);
     rc = rc ? rc : get_time(p, "pause", in->pause, &w->off_ns);
     rc = rc ? rc : get_time(p, "stagger", in->stagger, &w->stagger_ns);
+    rc = rc ? rc : get_time(p, "settle", in->settle, &w->settle_ns);
     if (!rc && w->off_ns && !w->on_ns)
         return place_missing(p, "burst");
     return rc;

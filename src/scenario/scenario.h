@@ -140,6 +140,7 @@ struct scenario_workload {
     int64_t on_ns, off_ns; /* udp: bursts; 0 0: steady */
     const char *command;   /* lab: run in the namespace of `from` */
     const char *server;    /* lab: run before it in the namespace of `to`; NULL: none */
+    int64_t settle_ns;     /* latency and goodput are measured from so long after its start */
     int64_t stagger_ns;    /* the next flow of the workload starts this much later */
 };
 

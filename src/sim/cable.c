@@ -209,7 +209,8 @@ static void deliver(struct host *h, struct rte_mbuf *m, unsigned l3, int64_t now
         if (!(n.kind & (NOTE_ACK | NOTE_COPY))) {
             w->delivered++;
             w->marked += marked;
-            quantile_add(&w->latency, now - n.sent_ns);
+            if (n.sent_ns >= w->measure_ns)
+                quantile_add(&w->latency, now - n.sent_ns);
         } else if (!(n.kind & NOTE_COPY)) {
             w->acks_delivered++;
         }

@@ -17,7 +17,8 @@ struct rte_mbuf;
 
 struct event_source {
     void (*fire)(struct event_source *, int64_t now); /* may set any source's moment, its own too */
-    const struct rte_mbuf *soon; /* the packet that it will touch: fetched into the cache a few events before. May be NULL */
+    const struct rte_mbuf
+        *soon; /* the packet that it will touch: fetched into the cache a few events before. May be NULL */
     uint32_t id;
 };
 

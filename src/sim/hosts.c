@@ -1,6 +1,7 @@
 /* Hosts, their cables and streams, made from a plan; and what workloads are measured by. */
 #include "base/bytes.h"
 #include "base/rng.h"
+#include "lane/queue.h"
 #include "sim/stream.h"
 #include "wire/checksum.h"
 
@@ -85,11 +86,16 @@ void stream_delivered(struct stream *s, uint32_t payload, uint32_t frame, int64_
         return;
     if (now - since > w->silence_ns)
         w->silence_ns = now - since;
-    if (w->payload == 0)
-        w->first_ns = now;
     w->last_ns = now;
     w->payload += payload;
-    w->wire_bytes += frame;
+    if (now < w->measure_ns)
+        return;
+    if (w->first_ns == 0) {
+        w->first_ns = now; /* the clock starts with this one: its own bytes came before */
+    } else {
+        w->measured += payload;
+        w->measured_wire += queue_wire_bytes(frame);
+    }
 }
 
 void stream_finish(struct stream *s, int64_t now)
@@ -200,6 +206,7 @@ static void make_stream(struct hosts *h, uint32_t index, const struct plan_flow 
     k->streams++;
     k->wanted += w->bytes;
     k->start_ns = k->streams == 1 || s->start_ns < k->start_ns ? s->start_ns : k->start_ns;
+    k->measure_ns = k->start_ns + w->settle_ns;
     k->stop_ns = s->stop_ns > k->stop_ns ? s->stop_ns : k->stop_ns;
 }
 

@@ -44,7 +44,9 @@ static void print_head(FILE *to, const struct plan *p, const struct run *r)
     char a[REPORT_TEXT], b[REPORT_TEXT], c[REPORT_TEXT];
     const struct sim_result *x = &r->result;
     fprintf(to, "%s%s%s\n", p->scenario->name, *p->scenario->about ? ": " : "", p->scenario->about);
-    fprintf(to, "mode %s, seed %" PRIu64 ": %s of virtual time in %.1f s of processor time, %s packet-hops (%s/s), hash %016" PRIx64 "\n",
+    fprintf(to,
+        "mode %s, seed %" PRIu64
+        ": %s of virtual time in %.1f s of processor time, %s packet-hops (%s/s), hash %016" PRIx64 "\n",
         scenario_mode_name(x->mode), x->seed, report_time(a, (double)x->now_ns), x->seconds,
         report_count(b, (double)x->events), report_count(c, x->seconds > 0 ? (double)x->events / x->seconds : 0),
         x->hash);

@@ -35,10 +35,10 @@ static void work_result(const struct sim *s, uint32_t i, struct sim_work_result 
         .ran = w->streams > 0};
     /* While it ran: from the first delivery to the last, or as long as it still wanted to send. */
     int64_t until = w->finished == w->streams || w->last_ns > end ? w->last_ns : end;
-    if (w->payload && until > w->first_ns) {
+    if (w->measured && until > w->first_ns) {
         double span = (double)(until - w->first_ns) * 1e-9;
-        r->goodput_bps = (double)w->payload * 8 / span;
-        r->wire_bps = (double)w->wire_bytes * 8 / span;
+        r->goodput_bps = (double)w->measured * 8 / span;
+        r->wire_bps = (double)w->measured_wire * 8 / span;
     }
 }
 

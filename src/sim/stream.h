@@ -71,12 +71,12 @@ struct work {
     struct quantile latency;
     uint64_t sent, delivered, lost_wire, lost_router, lost_host; /* packets; copies by a link are not among them */
     uint64_t acks_sent, acks_delivered, acks_lost;
-    uint64_t held_back;  /* UDP: not sent, because the host's line was busy or paused */
-    uint64_t payload;    /* bytes delivered in order, once */
-    uint64_t wire_bytes; /* of frames that brought it, as the host's cable sees them */
+    uint64_t held_back;               /* UDP: not sent, because the host's line was busy or paused */
+    uint64_t payload;                 /* bytes delivered in order, once */
+    uint64_t measured, measured_wire; /* of it since measure_ns; and of the frames that brought it, with their gaps */
     uint64_t retransmitted, marked;
     uint64_t wanted; /* bytes that its streams are to deliver; 0: until the end */
-    int64_t start_ns, stop_ns, first_ns, last_ns, silence_ns;
+    int64_t start_ns, stop_ns, measure_ns, first_ns, last_ns, silence_ns;
     uint32_t streams, finished;
     uint64_t broken; /* RoCE queue pairs given up */
 };

@@ -82,7 +82,7 @@ static void lossy(double loss)
 
 static double goodput(const struct work *k)
 {
-    return (double)k->payload * 8e9 / (double)(k->last_ns - k->first_ns);
+    return (double)k->measured * 8e9 / (double)(k->last_ns - k->first_ns);
 }
 
 static void test_udp(void **state)
