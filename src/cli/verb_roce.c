@@ -54,7 +54,7 @@ static void on_stall(int sig)
 /* What both verbs share. */
 static int common(const struct cli_args *args, struct roce_program_config *c, uint8_t priorities[64], struct error *err)
 {
-    uint32_t vlan = 0, priority = 8;
+    uint32_t vlan = 0, priority = 8, cnp = 0;
     const char *own = cli_str(args, "address");
     c->interface = cli_str(args, "interface");
     c->ignore_pfc = cli_flag(args, "ignore-pfc");
@@ -69,15 +69,17 @@ static int common(const struct cli_args *args, struct roce_program_config *c, ui
     rc = rc ? rc : option_address(args, "gateway", &c->gateway, err);
     rc = rc ? rc : cli_u32(args, "vlan", 1, 4094, &vlan, err);
     rc = rc ? rc : cli_u32(args, "priority", 0, 7, &priority, err);
+    rc = rc ? rc : cli_u32(args, "cnp-dscp", 1, 63, &cnp, err);
     rc = rc ? rc : option_rate(args, "line", &c->line_bps, err);
     rc = rc ? rc : option_time(args, "duration", &c->duration_ns, err);
     c->vlan = (uint16_t)vlan;
+    c->host.cnp_dscp = (uint8_t)cnp;
     for (uint8_t i = 0; i < 64; i++)
         priorities[i] = i / 8;
     c->host.priority_of_dscp = priorities;
     if (priority < 8)
         for (uint8_t i = 0; i < 64; i++)
-            priorities[i] = i == 48 ? 6 : (uint8_t)priority; /* CNPs keep their own */
+            priorities[i] = i == cnp ? i / 8 : (uint8_t)priority; /* CNPs keep their own */
     return rc;
 }
 
@@ -127,7 +129,8 @@ static void put_times(const char *name, const struct quantile *q)
 
 static double seconds_of(const struct roce_stats *s, bool sender)
 {
-    return (double)(sender ? s->tx_last_ns - s->tx_first_ns : s->rx_last_ns - s->rx_first_ns) / 1e9;
+    int64_t ns = sender ? s->tx_last_ns - s->tx_first_ns : s->rx_last_ns - s->rx_first_ns;
+    return ns > 0 ? (double)ns / 1e9 : 0;
 }
 
 static void put_sources(const struct roce_program_result *r)
@@ -283,6 +286,7 @@ static int run_receive(const struct cli_args *args, struct error *err)
         {"priority", "N", NULL, "802.1p priority of the traffic, 0 to 7, by which it is paused (default: DSCP / 8)"},  \
         {"line", "RATE", NULL,                                                                                         \
             "the link's speed, in which PFC counts time (default: what the driver says, or 10Gbit/s)"},                \
+        {"cnp-dscp", "N", "48", "DSCP of the congestion notifications that it sends"},                                 \
         {"ignore-pfc", NULL, NULL, "do not stop when the other side asks for it"}
 
 static const struct cli_option send_options[] = {

@@ -30,6 +30,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_router_ctl,
     &verb_roce_send,
     &verb_roce_receive,
+    &verb_lab_run,
     &verb_lab_clean,
     &verb_sim_run,
     &verb_bgp_reflect,

@@ -22,6 +22,7 @@ extern const struct cli_verb verb_edge_key_remove;
 extern const struct cli_verb verb_edge_renew;
 extern const struct cli_verb verb_edge_run;
 extern const struct cli_verb verb_lab_clean;
+extern const struct cli_verb verb_lab_run;
 extern const struct cli_verb verb_lab_udp_receive;
 extern const struct cli_verb verb_lab_udp_send;
 extern const struct cli_verb verb_model_grow;

@@ -122,7 +122,7 @@ bool lab_process_wait(struct lab_process *p, int64_t until_ns, const volatile in
 
 void lab_process_signal(const struct lab_process *p, int sig)
 {
-    if (p->running)
+    if (p->running && kill(-p->pid, sig)) /* with what it started, which shares its session; not yet: itself */
         kill(p->pid, sig);
 }
 

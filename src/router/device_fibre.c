@@ -12,6 +12,9 @@
 #define NS_PER_KM 5000.0
 /* How much may wait for the wire beyond the frame that is on it, so that a worker that comes late finds no gap. */
 #define BACKLOG_NS (20 * NS_PER_US)
+/* A worker that comes later than that, on a busy machine, finds that the wire went on without it, for so long at most: frames
+ * that waited leave when they would have. */
+#define LATE_NS (10 * NS_PER_MS)
 
 struct flying {
     struct rte_mbuf *m;
@@ -34,6 +37,7 @@ struct fibre {
     double part_ns; /* of a nanosecond, carried over */
     uint64_t frame;
     bool cut, dark;
+    bool refused; /* frames wait for the wire since the last call */
 };
 
 uint32_t fibre_frames(const struct fibre_config *c)
@@ -71,8 +75,9 @@ static bool survives(struct fibre *f, const struct rte_mbuf *m)
 /* When its last bit is on the wire; preamble, check sequence and gap count, as on Ethernet. */
 static int64_t leaves(struct fibre *f, uint32_t len, int64_t now)
 {
-    if (f->wire_free_ns < now)
-        f->wire_free_ns = now;
+    int64_t from = f->refused ? now - LATE_NS : now;
+    if (f->wire_free_ns < from)
+        f->wire_free_ns = from;
     if (f->cfg.rate_bps) {
         double ns = (len + 24) * 8 * (double)NS_PER_S / (double)f->cfg.rate_bps + f->part_ns;
         f->wire_free_ns += (int64_t)ns;
@@ -110,6 +115,7 @@ static unsigned transmit(struct device *d, struct rte_mbuf *const *pkts, unsigne
         d->n.tx_bytes += pkts[i]->pkt_len;
     }
     d->n.tx_refused += i < n;
+    f->refused = i < n;
     f->n.flying = f->head - f->tail;
     if (f->n.flying > f->n.peak)
         f->n.peak = f->n.flying;

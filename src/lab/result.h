@@ -1,0 +1,55 @@
+/* What a lab run saw: of workloads, from what their programs said; of routers, from their control sockets. */
+#ifndef MERIDIAN_LAB_RESULT_H
+#define MERIDIAN_LAB_RESULT_H
+
+#include "lab/work.h"
+#include "telemetry/quantile.h"
+
+#include <stdio.h>
+
+struct lab_work_result {
+    const char *name;
+    bool ran;
+    uint32_t flows, failed;         /* failed: programs that ended with an error */
+    uint64_t sent, delivered, lost; /* packets, where known; lost: by numbers that never came (UDP) */
+    uint64_t payload, wanted;       /* bytes in order; wanted 0: it had no end */
+    uint64_t retransmitted, marked, broken;
+    double goodput_bps;
+    bool timed; /* one-way times are known; p50 … are those of its slowest flow, since flows are told apart */
+    int64_t p50_ns, p99_ns, p999_ns, most_ns;
+    bool heard; /* silence is known */
+    int64_t silence_ns;
+    char why[300]; /* of the first failure */
+};
+
+struct lab_router_totals {
+    bool known;
+    uint64_t lane_drops, unaccounted, drops;
+    double peak_over_w;
+};
+
+struct lab_result {
+    struct lab_work_result *works; /* by scenario index */
+    uint32_t n_works;
+    struct lab_router_totals routers;
+    int64_t elapsed_ns;
+    struct quantile gaps; /* how late this process was woken: what every process here suffered */
+};
+
+/* Reads the files of the programs, which have ended. -ENOMEM. */
+int lab_result_read(struct lab_result *ret, const struct lab_work *k, struct error *err);
+void lab_result_done(struct lab_result *r);
+
+/* What an expectation's metric is here. NAN: it cannot be known here. */
+double lab_result_metric(const struct lab_result *r, const struct scenario_expect *e);
+
+struct lab_verdict {
+    bool met, known;
+    double seen, alone;
+};
+
+/* v: by expectation. */
+void lab_result_print(FILE *to, const struct plan *p, const struct lab_result *r, const struct lab_verdict *v);
+int lab_result_json(FILE *to, const struct plan *p, const struct lab_result *r, const struct lab_verdict *v);
+
+#endif
