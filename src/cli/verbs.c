@@ -28,6 +28,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_router,
     &verb_router_key,
     &verb_router_ctl,
+    &verb_top,
     &verb_roce_send,
     &verb_roce_receive,
     &verb_lab_run,

@@ -38,6 +38,7 @@ extern const struct cli_verb verb_router_ctl;
 extern const struct cli_verb verb_router_key;
 extern const struct cli_verb verb_sim_run;
 extern const struct cli_verb verb_tokenize;
+extern const struct cli_verb verb_top;
 extern const struct cli_verb verb_train;
 
 #endif

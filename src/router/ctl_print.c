@@ -34,6 +34,8 @@ static const struct table {
             {"tenant", "tenant"}, {"class", "class"}, {"rate", "rate_bps"}, {"bytes", "bytes"}}},
     {"losses", {{"at", "at"}, {"reason", "reason"}, {"port", "port"}, {"packets", "packets"}, {"cells", "cells"},
                    {"tenant", "tenant"}, {"class", "class"}, {"lane", "lane"}, {"flow", "flow"}}},
+    {"collectors", {{"address", "address"}, {"port", "port"}, {"up", "up"}, {"records", "records"},
+                       {"dropped", "dropped"}, {"bytes", "bytes"}, {"connects", "connects"}, {"waiting", "waiting"}}},
     {"events",
         {{"at", "at"}, {"event", "event"}, {"port", "port"}, {"lane", "lane"}, {"peer", "peer"}, {"detail", "detail"}}},
 };

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/hex.h"
 #include "forward/classes.h"
+#include "router/exporter.h"
 #include "wire/ip_text.h"
 #include "wire/lane_frame.h"
 
@@ -417,6 +418,23 @@ static void show_router(struct show *s)
     put_u(s, o, "events_lost", __atomic_load_n(&s->r->events.lost, __ATOMIC_RELAXED));
 }
 
+static void show_collectors(struct show *s)
+{
+    struct exporter_view v[8];
+    unsigned n = exporter_view(s->r->exporter, v, 8);
+    for (unsigned i = 0; i < n; i++) {
+        yyjson_mut_val *o = entry(s);
+        put_addr(s, o, "address", &v[i].address);
+        put_u(s, o, "port", v[i].port);
+        put_b(s, o, "up", v[i].up);
+        put_u(s, o, "records", v[i].records);
+        put_u(s, o, "dropped", v[i].dropped);
+        put_u(s, o, "bytes", v[i].bytes);
+        put_u(s, o, "connects", v[i].connects);
+        put_u(s, o, "waiting", v[i].waiting);
+    }
+}
+
 static void show_config(struct show *s)
 {
     struct buf b = {0};
@@ -438,6 +456,7 @@ static const struct {
     {"flows", show_flows},
     {"losses", show_losses},
     {"events", show_events},
+    {"collectors", show_collectors},
     {"config", show_config},
 };
 

@@ -3,12 +3,15 @@
 #include "base/clock.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "http/http.h"
 #include "router/apply.h"
 #include "router/ctl.h"
 #include "router/device_ethdev.h"
 #include "router/device_tap.h"
 #include "router/eal.h"
+#include "router/exporter.h"
 #include "router/identity.h"
+#include "router/metrics.h"
 #include "router/rights.h"
 #include "wire/icmp.h"
 
@@ -183,6 +186,10 @@ static int start_parts(struct router *r, struct error *err)
         rc = start_loop(r, err);
     if (!rc && r->config.control[0])
         rc = ctl_open(&r->control, r, r->config.control, r->uid, err);
+    if (!rc && r->config.n_metrics)
+        rc = router_metrics_start(&r->metrics, r, err);
+    if (!rc && r->config.ipfix.n_collectors)
+        rc = exporter_open(&r->exporter, r, err);
     explicit_bzero(r->seed, sizeof(r->seed));
     if (!rc)
         rc = loop_start(r->loop, err);
@@ -206,6 +213,7 @@ int router_start(
     r->config = *cfg;
     memset(cfg, 0, sizeof(*cfg));
     r->options = *options;
+    pthread_mutex_init(&r->config_lock, NULL);
     r->started_ns = clock_now_ns();
     r->wall_minus_now = (int64_t)wall.tv_sec * NS_PER_S + wall.tv_nsec - r->started_ns;
     r->punt.fd = r->events.wake = -1;
@@ -256,8 +264,11 @@ int router_reload(struct router *r, struct error *err)
         router_config_free(&to);
         return error_prefix(err, rc, "%s", r->options.path);
     }
-    router_config_free(&r->config);
+    struct router_config was = r->config;
+    pthread_mutex_lock(&r->config_lock);
     r->config = to;
+    pthread_mutex_unlock(&r->config_lock);
+    router_config_free(&was);
     log_setup((enum log_level)r->config.log.level, r->config.log.json, r->config.name);
     log_info("the changed configuration is in effect");
     return 0;
@@ -287,6 +298,8 @@ void router_free(struct router *r)
 {
     if (!r)
         return;
+    http_server_stop(r->metrics, NS_PER_S);
+    exporter_close(r->exporter);
     collect_stop(&r->collect);
     ctl_close(r->control);
     if (r->loop)

@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "router/device_ethdev.h"
 #include "router/device_tap.h"
+#include "router/exporter.h"
 #include "router/router_inner.h"
 
 #include <string.h>
@@ -41,6 +42,7 @@ static void every_second(struct reactor_timer *t, int64_t now)
     router_view_ports(r, &c->ports);
     for (unsigned i = 0; i < c->ports.n; i++)
         rate(&before, &c->ports, i, &c->rates[i]);
+    exporter_counters(r->exporter, &c->ports);
     reactor_timer_set(&r->reactor, t, now + NS_PER_S);
 }
 
@@ -86,10 +88,17 @@ static void look_for_reports(struct reactor_timer *t, int64_t now)
     struct collect *c = t->user;
     p.router = c->router;
     loop_call(c->router->loop, read_reports, &p);
-    for (unsigned i = 0; i < p.n_elephants; i++)
+    for (unsigned i = 0; i < p.n_elephants; i++) {
         note_flow(c, &p.elephant[i]);
-    for (unsigned i = 0; i < p.n_losses; i++)
+        exporter_flow(c->router->exporter, &p.elephant[i]);
+    }
+    for (unsigned i = 0; i < p.n_markings; i++)
+        exporter_marking(c->router->exporter, &p.marking[i]);
+    for (unsigned i = 0; i < p.n_losses; i++) {
         c->losses[c->n_losses++ % COLLECT_LOSSES] = p.loss[i];
+        exporter_loss(c->router->exporter, &p.loss[i]);
+    }
+    exporter_flush(c->router->exporter);
     bool more = p.n_elephants == REPORTS_MOST || p.n_markings == REPORTS_MOST || p.n_losses == LOSS_MOST;
     int64_t next = p.next < now + NS_PER_S / 2 ? p.next : now + NS_PER_S / 2;
     if (next < now + REPORTS_NS)

@@ -1,5 +1,5 @@
 /* What lanes and links tell: from the worker through a ring to the control thread, which logs and remembers it. */
-#include "router/router_inner.h"
+#include "router/exporter.h"
 
 #include "base/log.h"
 
@@ -73,7 +73,9 @@ static void ready(struct reactor_watch *w, uint32_t events)
         __atomic_store_n(&q->read, q->read + 1, __ATOMIC_RELEASE);
         q->kept[q->n_kept++ % ROUTER_EVENTS] = e;
         tell(r, &e);
+        exporter_event(r->exporter, &e);
     }
+    exporter_flush(r->exporter);
 }
 
 int router_events_open(struct router *r, struct error *err)

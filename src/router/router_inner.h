@@ -17,7 +17,11 @@
 #include "router/router.h"
 #include "router/router_collect.h"
 
+#include <pthread.h>
+
 struct ctl;
+struct http_server;
+struct exporter;
 
 #define ROUTER_EVENTS 256u /* of the ring between worker and control thread, and of what `show events` remembers */
 
@@ -70,6 +74,9 @@ struct router {
     struct router_events events;
     struct collect collect;
     struct ctl *control;
+    struct http_server *metrics;
+    struct exporter *exporter;
+    pthread_mutex_t config_lock; /* around the change of `config` by a reload, for those who read it on other threads */
     bool draining;
     int64_t drain_until;
     uid_t uid;
