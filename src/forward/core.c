@@ -127,13 +127,6 @@ static inline struct queue *queue_at(const struct walk *w, struct port *out)
     return &w->rx->next->queue;
 }
 
-/* Comparison runs: the ingress port's share of the buffer. False: dropped. */
-static bool admitted(struct forward *f, const struct walk *w)
-{
-    uint16_t in = w->meta->in_port;
-    return in >= LANE_PORTS_MOST || port_account_arrival(f->ports[in].port, w->m, w->now) == 0;
-}
-
 static void leave(struct forward *f, struct walk *w, uint16_t out_port)
 {
     struct port *out = f->ports[out_port].port;
@@ -153,9 +146,8 @@ static void leave(struct forward *f, struct walk *w, uint16_t out_port)
     }
     if (w->hbh.has & HBH_HAS_MARK)
         marking_count(f->marking, w->hbh.flow_mon_id, w->hbh.mark, w->meta->in_port, 1, w->size, w->now);
-    if (forward_unlikely(f->config.lanes.mode == LANE_MODE_PFC) && !admitted(f, w))
-        return;
-    leave_core(out, q, w->m, w->now);
+    if (leave_admitted(f, w->m, w->now))
+        leave_core(out, q, w->m, w->now);
 }
 
 /* A route over a link: the hop limit counts, unless a SID of ours did that. */

@@ -140,7 +140,8 @@ static inline void encapsulate(struct forward *f, struct inner *p, const struct 
     meta->cells = packet_cells(p->m->pkt_len);
     meta->l3 = ETHER_SIZE;
     meta->lane_option = e->lane ? (uint16_t)(ETHER_SIZE + e->lane_at) : 0;
-    leave_core(q->port, q, p->m, p->now);
+    if (leave_admitted(f, p->m, p->now))
+        leave_core(q->port, q, p->m, p->now);
 }
 
 static void to_remote(struct forward *f, struct inner *p, const struct hop *h)

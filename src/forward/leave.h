@@ -20,6 +20,15 @@ static inline void leave_core(struct port *p, struct queue *q, struct rte_mbuf *
     port_enqueue(p, q, m, now);
 }
 
+/* Comparison runs with pauses between routers: the packet joins its ingress port's share of the buffer, whichever port it
+ * leaves by, hosts' ports on either side included. False: that was full, and the packet is gone (recorded). */
+static inline bool leave_admitted(struct forward *f, struct rte_mbuf *m, int64_t now)
+{
+    uint16_t in = packet_meta(m)->in_port;
+    return forward_likely(f->config.lanes.mode != LANE_MODE_PFC) || in >= LANE_PORTS_MOST || !f->ports[in].port ||
+           port_account_arrival(f->ports[in].port, m, now) == 0;
+}
+
 /* Dropped and recorded; its cells go back. `port`: where it would have left, or came in; LANE_PORTS_MOST: nowhere. */
 void leave_dropped(struct forward *, struct rte_mbuf *, uint16_t port, enum loss_reason, int64_t now);
 

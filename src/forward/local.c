@@ -101,7 +101,7 @@ static void to_mac(struct forward *f, const struct access *a, const uint8_t mac[
         q->pfc_priority = a->config.priority_of_class[meta->class_];
     if (forward_unlikely(!q) || forward_unlikely(!push_ether(a, out, mac, m)))
         leave_dropped(f, m, a->config.port, LOSS_NO_BUFFER, now);
-    else
+    else if (leave_admitted(f, m, now))
         port_enqueue(out, q, m, now);
 }
 
