@@ -89,7 +89,7 @@ struct lane_link {
     int64_t peer_sent_ns, peer_sent_at; /* its clock, and ours when that came */
     int64_t heard_ns;                   /* last sign of life */
     int64_t hello_at, hello_wait;
-    int64_t verify_at; /* signatures: one each LINK_VERIFY_NS, some at once */
+    int64_t verify_at[2]; /* signatures: of HELLOs that answer none of ours, and of answers */
     int64_t rtt_ns;
 
     int64_t told_ns, tell_at;        /* last CREDIT; the next one is due (0: none) */
@@ -108,8 +108,10 @@ struct lane_link {
     struct lane_tenant *tenants;
     uint32_t n_tenants;
     int64_t squeezed_ns;
+    uint64_t wanted; /* cells for lanes that were refused for want of room a moment ago */
+    int64_t wanted_until;
 
-    uint64_t frames_sent, frames_good, frames_bad, frames_replayed, hellos_refused;
+    uint64_t frames_sent, frames_good, frames_bad, frames_replayed, hellos_refused, hellos_verified;
     uint64_t unnamed_cells, unreported_gaps;
 };
 
@@ -157,10 +159,12 @@ struct lane_tx_inner {
     int64_t stuck_since;
     bool stuck;
 
-    struct lane_tx *pred; /* ingress: the lane that this one takes over from; NULL: none, or done */
-    struct lane_tx *next; /* ingress: the lane that will take over from this one, not complete yet */
-    struct lane_tx *back; /* ingress: the lane that reverts this move */
-    int64_t switched_ns;  /* packets go here since; 0: not yet, or no move */
+    struct lane_tx *pred;       /* ingress: the lane that this one takes over from; NULL: none, or done */
+    struct lane_tx *next;       /* ingress: the lane that will take over from this one, not complete yet */
+    struct lane_tx *back;       /* ingress: the lane that reverts this move */
+    int64_t switched_ns;        /* packets go here since; 0: not yet, or no move */
+    struct lane_open_frame old; /* what pred wanted, should the move be reverted */
+    uint16_t old_port;
     bool reverts;
 };
 
@@ -168,8 +172,7 @@ enum rx_state {
     RX_FREE,
     RX_LIVE,
     RX_DEAD,    /* what lies behind is gone: arrivals are discarded, DOWN is repeated until CLOSE */
-    RX_CLOSING, /* closed by the peer: free once its cells are */
-    RX_ORPHAN,  /* its session is over: as CLOSING, but the lane may come back and find what lies behind */
+    RX_CLOSING, /* closed by the peer, or its session is over: free once its cells are */
 };
 
 struct egress_queue {
@@ -248,7 +251,7 @@ struct lane_node {
     struct lane_rx **by_id; /* hash, a power of two of heads */
     uint32_t id_mask;
     uint16_t *tx_spare, *rx_spare;
-    uint32_t n_tx_spare, n_rx_spare;
+    uint32_t n_tx_spare, n_rx_spare, rx_spare_first; /* of rx a ring: first freed, first used */
     struct egress_queue *egress, *egress_spare;
 
     int64_t polled_ns, poll_gap_ns; /* when lane_poll ran last; about the 99.9th percentile of the time between */
@@ -383,7 +386,6 @@ int64_t watchdog_tx(struct lane_tx *t, int64_t now);
 void move_attach(struct lane_rx *r, int64_t now); /* a lane that ends here has been accepted: whom does it follow? */
 void move_ended(struct lane_rx *r, int64_t now);  /* nothing more comes by this lane */
 void move_detach(struct lane_rx *r);              /* r is going to be free */
-void move_orphan(struct lane_rx *r, int64_t now); /* the lane that r follows is dead */
 void move_completed(struct lane_tx *t, int64_t now);
 void move_released(struct lane_tx *t, int64_t now);
 void move_cut(struct lane_tx *t, int64_t now);

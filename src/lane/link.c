@@ -191,12 +191,15 @@ static bool trusted(const struct lane_node *n, const uint8_t key[32])
     return !n->config.trusted;
 }
 
-/* Signatures are costly, and whoever can send here can send many. */
-static bool verify_allowed(struct lane_link *l, int64_t now)
+/* Signatures are costly, and whoever can send here can send many. Answers to us have an allowance of their own: only who
+ * has seen our epoch can use it up. */
+static bool verify_allowed(struct lane_link *l, bool answer, int64_t now)
 {
-    if (l->verify_at > now + VERIFY_BURST)
+    int64_t *at = &l->verify_at[answer];
+    if (*at > now + VERIFY_BURST)
         return false;
-    l->verify_at = (l->verify_at > now ? l->verify_at : now) + VERIFY_NS;
+    *at = (*at > now ? *at : now) + VERIFY_NS;
+    l->hellos_verified++;
     return true;
 }
 
@@ -304,7 +307,7 @@ void link_hello(struct lane_link *l, const struct lane_header *hdr, const uint8_
         l->frames_bad++;
         return;
     }
-    if (!echo_is_ours(l, h.echo) || !verify_allowed(l, now) || frame_hello_verify(bytes, &h) != 0) {
+    if (!echo_is_ours(l, h.echo) || !verify_allowed(l, h.echo, now) || frame_hello_verify(bytes, &h) != 0) {
         l->hellos_refused++;
         return;
     }

@@ -32,25 +32,13 @@ void move_attach(struct lane_rx *r, int64_t now)
     x->pred = e;
     x->waiting = true;
     e->inner->succ = r;
-    if (x->want.flags & LANE_OPEN_ORPHAN)
-        move_orphan(r, now);
-    else
-        finish(e, now);
+    finish(e, now);
 }
 
 void move_ended(struct lane_rx *r, int64_t now)
 {
     r->inner->over = true;
     finish(r, now);
-}
-
-void move_orphan(struct lane_rx *r, int64_t now)
-{
-    struct lane_rx *e = r->inner->pred;
-    if (!e || e->id != r->inner->want.move_of)
-        return;
-    rx_down(e, LANE_REFUSED_CUT, e->inner->link->node->config.router_id, now);
-    move_ended(e, now);
 }
 
 void move_detach(struct lane_rx *r)
@@ -98,8 +86,8 @@ static void switch_to(struct lane_tx *t, int64_t now)
     x->switched_ns = now;
     old->moved = t;
     old->inner->next = old->inner->back = NULL;
-    if (!old->complete)
-        x->want.flags |= LANE_OPEN_ORPHAN;
+    x->old = old->inner->want;
+    x->old_port = old->queue.port->index;
     marker_send(old, now);
     event_of(old, x->reverts ? LANE_EVENT_MOVE_REVERTED : LANE_EVENT_MOVED, now);
     tx_close(old, true, now);
@@ -143,34 +131,21 @@ void move_released(struct lane_tx *t, int64_t now)
     tx_close(back, false, now);
 }
 
-static void orphan(struct lane_tx *t, int64_t now)
-{
-    t->inner->want.flags |= LANE_OPEN_ORPHAN;
-    t->inner->open_at = now;
-    t->inner->open_wait = link_rtt(tx_link(t)) + NS_PER_MS;
-    tx_arm(t, now);
-}
-
+/* It is dead: there is nothing left to wait for until its successor may begin. */
 void move_cut(struct lane_tx *t, int64_t now)
 {
-    struct lane_tx *next = t->inner->next;
-    if (t->moved) {
-        orphan(t->moved, now);
-    } else if (next) {
-        orphan(next, now);
-        switch_to(next, now);
-    }
+    if (!t->moved && t->inner->next)
+        switch_to(t->inner->next, now);
 }
 
 static void revert(struct lane_tx *t, int64_t now)
 {
     struct lane_tx_inner *x = t->inner;
     struct lane_node *n = tx_link(t)->node;
-    struct lane_open_frame want = x->pred->inner->want;
+    struct lane_open_frame want = x->old;
     want.id = n->config.router_id << 32 | ++n->next_id;
     want.move_of = t->id;
-    want.flags = 0;
-    struct lane_tx *back = tx_create(n, &want, x->pred->queue.port->index, NULL, now);
+    struct lane_tx *back = tx_create(n, &want, x->old_port, NULL, now);
     if (!back)
         return;
     back->queue.limits = t->queue.limits;
@@ -182,7 +157,7 @@ static void revert(struct lane_tx *t, int64_t now)
 int64_t move_timer(struct lane_tx *t, int64_t now)
 {
     struct lane_tx_inner *x = t->inner;
-    if (!x->switched_ns || x->released || x->reverts || x->next || t->moved || !x->pred || x->unwanted)
+    if (!x->switched_ns || x->released || x->reverts || x->next || t->moved || x->unwanted)
         return INT64_MAX;
     int64_t at = x->switched_ns + tx_link(t)->node->config.move_ns;
     if (now < at)

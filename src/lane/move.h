@@ -16,10 +16,10 @@
  * the end of the one before. Nothing is discarded, nothing overtakes, however slow each of them is; and a revert that
  * cannot be admitted, or that the first lane's end forestalls, is given up without a trace.
  *
- * *A predecessor that dies* will never end. The ingress learns it (DOWN, or its own link) and says so in the second lane's
- * OPEN, which is repeated hop by hop until the egress has answered that it is released: whatever may still come by the
- * first lane is discarded from then on, and counted; what it had delivered stays in front. This is also how a lane is moved
- * after a cut. */
+ * *A predecessor that dies* ends all the same. The router behind the break still forwards what it had, and its CLOSE comes
+ * behind that; what was upstream of the break is discarded, and counted. So the second lane waits for what did get through
+ * and for nothing else, and a lane that is dead already is moved in the same way, at once. A lane that is opened again over
+ * its own path after a break is its own successor: the egress knows it by its id. */
 #ifndef MERIDIAN_LANE_MOVE_H
 #define MERIDIAN_LANE_MOVE_H
 

@@ -2,7 +2,7 @@
  *
  * A lane_rx occupies a slot, whose number is the lane's index on the link. Its cells are numbered on from where the slot's
  * last lane could have come to, so that what belongs to an earlier lane is behind and dropped. A slot is free again only
- * when all its cells are: packets in our queues point to it. */
+ * when all its cells are: packets in our queues point to it; and the one that has been free for longest is taken first. */
 #include "lane/lane_inner.h"
 
 /* --- slots --------------------------------------------------------------------------------------------------- */
@@ -17,7 +17,9 @@ struct lane_rx *rx_create(struct lane_link *l, const struct lane_open_frame *wan
     struct lane_node *n = l->node;
     if (!n->n_rx_spare)
         return NULL;
-    struct lane_rx *r = &n->rx[n->rx_spare[--n->n_rx_spare]];
+    struct lane_rx *r = &n->rx[n->rx_spare[n->rx_spare_first]];
+    n->rx_spare_first = (n->rx_spare_first + 1) % n->lanes;
+    n->n_rx_spare--;
     struct lane_rx_inner *x = r->inner, was = *x;
     *x = (struct lane_rx_inner){
         .rx = r,
@@ -95,7 +97,7 @@ void rx_free(struct lane_rx *r, int64_t now)
     r->live = false;
     r->id = 0;
     r->next = NULL;
-    n->rx_spare[n->n_rx_spare++] = r->index;
+    n->rx_spare[(n->rx_spare_first + n->n_rx_spare++) % n->lanes] = r->index;
 }
 
 struct lane_rx *rx_find(struct lane_link *l, uint64_t id, uint16_t ref)
@@ -277,8 +279,7 @@ static bool egress_empty(const struct lane_rx *r)
 void rx_freed(struct lane_rx *r, int64_t now)
 {
     struct lane_rx_inner *x = r->inner;
-    bool over = x->state == RX_CLOSING || (x->state == RX_ORPHAN && now - x->refreshed_ns >= LANE_EXPIRE_NS);
-    if (over && credit_occupied(&r->credit) == 0 && !x->waiting && egress_empty(r))
+    if (x->state == RX_CLOSING && credit_occupied(&r->credit) == 0 && !x->waiting && egress_empty(r))
         rx_free(r, now);
 }
 
@@ -303,21 +304,10 @@ static void no_more(struct lane_rx *r)
     window_no_more(r);
 }
 
-void rx_closed(struct lane_rx *r, uint64_t sent, bool discard, int64_t now)
-{
-    tail_lost(r, sent, now);
-    no_more(r);
-    r->inner->state = RX_CLOSING;
-    close_behind(r, !discard, now);
-    move_ended(r, now);
-    rx_arm(r, now + LANE_REORDER_NS);
-}
-
-void rx_session_over(struct lane_rx *r, int64_t now)
+/* What had arrived is kept until the slot's next lane ends, should the sender have to ask. */
+static void over(struct lane_rx *r, bool drain, int64_t now)
 {
     struct lane_rx_inner *x = r->inner;
-    if (x->session != x->link->session.id || x->state == RX_ORPHAN)
-        return;
     x->ended = (struct rx_ended){
         .session = x->session,
         .arrived = r->credit.arrived,
@@ -327,22 +317,29 @@ void rx_session_over(struct lane_rx *r, int64_t now)
         .port = r->in_port,
         .class_ = r->class_,
     };
-    if (x->state == RX_CLOSING)
-        return;
     no_more(r);
-    x->state = x->state == RX_DEAD ? RX_CLOSING : RX_ORPHAN;
-    x->refreshed_ns = now; /* for so long it may come back */
+    r->inner->state = RX_CLOSING;
+    close_behind(r, drain, now);
     move_ended(r, now);
     rx_arm(r, now + LANE_REORDER_NS);
+}
+
+void rx_closed(struct lane_rx *r, uint64_t sent, bool discard, int64_t now)
+{
+    tail_lost(r, sent, now);
+    over(r, !discard, now);
+}
+
+/* What has arrived goes on, and its end is told behind it; if the lane is opened anew it comes after that. */
+void rx_session_over(struct lane_rx *r, int64_t now)
+{
+    if (r->inner->session == r->inner->link->session.id && r->inner->state != RX_CLOSING)
+        over(r, true, now);
 }
 
 void rx_down(struct lane_rx *r, uint8_t reason, uint64_t where, int64_t now)
 {
     struct lane_rx_inner *x = r->inner;
-    if (x->state == RX_ORPHAN) {
-        x->state = RX_CLOSING;
-        rx_arm(r, now);
-    }
     if (x->state != RX_LIVE)
         return;
     x->state = RX_DEAD;
@@ -403,10 +400,6 @@ void rx_timer(struct lane_rx *r, int64_t now)
     case RX_DEAD:
         next = down_again(r, now);
         break;
-    case RX_ORPHAN:
-        if (now - x->refreshed_ns >= LANE_EXPIRE_NS)
-            close_behind(r, true, now);
-        /* fall through */
     case RX_CLOSING:
         next = earlier(now + 10 * NS_PER_MS, watchdog_rx(r, now));
         rx_freed(r, now);

@@ -159,7 +159,8 @@ static int64_t refused_wait(const struct lane_tx_inner *x, uint8_t reason, bool 
 {
     bool passes = reason == LANE_REFUSED_LINK_DOWN || reason == LANE_REFUSED_BUSY;
     int64_t least = passes ? SOON_NS : REFUSED_NS;
-    return passes && news ? SOON_NS : x->open_wait > least ? x->open_wait : least;
+    int64_t wait = passes && news ? SOON_NS : x->open_wait > least ? x->open_wait : least;
+    return passes && wait > REFUSED_NS ? REFUSED_NS : wait;
 }
 
 /* Not accepted, here or further down: nothing was ever sent. At its ingress it is tried again, less and less often. */
@@ -206,6 +207,11 @@ void tx_cut(struct lane_tx *t, uint8_t reason, uint64_t where, bool session, int
         from->next = NULL;
         rx_down(from, reason, where, now);
     }
+    if (x->ingress) {
+        if (was_open && !x->unwanted)
+            down_event(t, reason, where, now);
+        move_cut(t, now);
+    }
     if (session && tx_accepted(t)) {
         x->discard = true;
         begin_closing(t, now);
@@ -213,11 +219,6 @@ void tx_cut(struct lane_tx *t, uint8_t reason, uint64_t where, bool session, int
         tx_done(t, now);
     } else {
         begin_ending(t, now);
-    }
-    if (was_open && x->ingress && x->state != TX_FREE) {
-        if (!x->unwanted)
-            down_event(t, reason, where, now);
-        move_cut(t, now);
     }
 }
 
@@ -396,8 +397,7 @@ static int64_t open_timer(struct lane_tx *t, int64_t now)
     signal_open_send(t, now);
     int64_t most = x->refused ? LANE_REFRESH_NS : again_ns(tx_link(t)) + OPEN_MOST_NS;
     x->open_wait = x->open_wait * 2 > most ? most : x->open_wait * 2;
-    bool told = t->complete && (x->released || !(x->want.flags & LANE_OPEN_ORPHAN));
-    return x->open_at = now + (told ? LANE_REFRESH_NS : x->open_wait);
+    return x->open_at = now + (t->complete ? LANE_REFRESH_NS : x->open_wait);
 }
 
 static int64_t open_state_timer(struct lane_tx *t, int64_t now)

@@ -84,27 +84,21 @@ void signal_close_send(struct lane_tx *t, int64_t now)
 
 /* --- OPEN ---------------------------------------------------------------------------------------------------- */
 
-/* The same lane came by a session that is over, and what lies behind it is still there. */
-static struct lane_tx *orphaned(struct lane_rx *r, const struct lane_open_frame *want, uint16_t out_port)
+/* What an earlier lane of that id has of the port's guarantees: it ends when the new one begins. */
+static uint64_t guarantee_of(const struct lane_node *n, const struct port *p, uint64_t id)
 {
-    struct lane_rx *e = rx_earlier(r, r->id);
-    struct lane_tx *t = e && e->inner->state == RX_ORPHAN ? e->next : NULL;
-    const struct lane_open_frame *had = t ? &t->inner->want : NULL;
-    if (!had || t->queue.port->index != out_port || t->inner->state > TX_OPEN || had->at != want->at ||
-        had->n_sids != want->n_sids || memcmp(had->sids, want->sids, 16u * want->n_sids) != 0 ||
-        had->guarantee_bps != want->guarantee_bps)
-        return NULL;
-    e->next = NULL;
-    t->from = r;
-    return t;
+    for (uint32_t i = 0; id && i < n->lanes; i++)
+        if (n->tx_inner[i].state != TX_FREE && n->tx[i].id == id && n->tx[i].queue.port == p)
+            return n->tx[i].queue.guarantee.rate_bps;
+    return 0;
 }
 
-static bool rate_admits(const struct port *p, uint64_t guarantee, const struct lane_rx *moved)
+static bool rate_admits(const struct lane_node *n, const struct port *p, const struct lane_open_frame *o)
 {
-    uint64_t rate = p->config.rate_bps, had = 0;
-    if (moved && moved->next && moved->next->queue.port == p)
-        had = moved->next->queue.guarantee.rate_bps; /* it ends when the new one begins */
-    return !rate || guarantee <= had || p->guaranteed_bps + guarantee - had <= rate;
+    uint64_t rate = p->config.rate_bps, had = guarantee_of(n, p, o->id);
+    if (!had)
+        had = guarantee_of(n, p, o->move_of);
+    return !rate || o->guarantee_bps <= had || p->guaranteed_bps + o->guarantee_bps - had <= rate;
 }
 
 /* Opens the next hop. 0, or why not. */
@@ -120,10 +114,7 @@ static int behind(struct lane_rx *r, const struct lane_hop *hop, int64_t now)
     if (out->state != LINK_UP)
         return LANE_REFUSED_LINK_DOWN;
     want.at = (uint8_t)at;
-    r->next = orphaned(r, &want, hop->out_port);
-    if (r->next)
-        return 0;
-    if (!rate_admits(out->port, want.guarantee_bps, want.move_of ? rx_earlier(r, want.move_of) : NULL))
+    if (!rate_admits(n, out->port, &want))
         return LANE_REFUSED_RATE;
     r->next = tx_create(n, &want, hop->out_port, r, now);
     return r->next ? 0 : LANE_REFUSED_FULL;
@@ -153,24 +144,6 @@ static int admit(struct lane_link *l, const struct lane_open_frame *o, struct la
     return 0;
 }
 
-static void refresh(struct lane_rx *r, const struct lane_open_frame *o, int64_t now)
-{
-    struct lane_rx_inner *x = r->inner;
-    x->refreshed_ns = now;
-    if (!(o->flags & LANE_OPEN_ORPHAN) || x->want.flags & LANE_OPEN_ORPHAN)
-        return;
-    x->want.flags |= LANE_OPEN_ORPHAN;
-    if (r->out_port == LANE_OUT_LOCAL)
-        move_orphan(r, now);
-    if (!r->next)
-        return;
-    struct lane_tx_inner *t = r->next->inner;
-    t->want.flags |= LANE_OPEN_ORPHAN;
-    t->open_at = now;
-    t->open_wait = link_rtt(tx_link(r->next)) + NS_PER_MS;
-    tx_arm(r->next, now);
-}
-
 static void open_received(struct lane_link *l, const uint8_t *body, uint32_t len, int64_t now)
 {
     struct lane_open_frame o;
@@ -182,7 +155,7 @@ static void open_received(struct lane_link *l, const uint8_t *body, uint32_t len
         return;
     }
     if (r) {
-        refresh(r, &o, now);
+        r->inner->refreshed_ns = now;
         signal_accept_send(r, now);
         return;
     }

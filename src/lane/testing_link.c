@@ -103,7 +103,7 @@ static int node_resolve(void *user, const struct ip6 *sids, unsigned n, unsigned
 {
     const struct testing_node *node = user;
     const struct ip6 *s = &sids[at];
-    if (s->b[0] != 0xfc || s->b[1] != node->id || (s->b[2] == 2 && at + 1 != n))
+    if (node->no_sids || s->b[0] != 0xfc || s->b[1] != node->id || (s->b[2] == 2 && at + 1 != n))
         return -ENOENT;
     *ret = (struct lane_hop){.out_port = s->b[2] == 2 ? LANE_OUT_LOCAL : s->b[3], .vrf = s->b[2] == 2 ? s->b[3] : 0};
     return 0;
@@ -192,7 +192,7 @@ struct testing_node *testing_node_add(struct testing_net *net, uint32_t id, cons
     node->config.router_id = id;
     memset(node->config.identity, (int)id, 32);
     if (!node->config.lanes_most)
-        node->config.lanes_most = 32;
+        node->config.lanes_most = 12;
     node_start(net, node);
     return node;
 }
@@ -491,6 +491,8 @@ struct lane_rx *testing_rx(struct testing_net *net, uint32_t node, uint64_t lane
 static void check_ends(const struct testing_net *net, const struct testing_link *l, unsigned side)
 {
     const struct lane_node *a = net->node[l->node[side]].lanes, *b = net->node[l->node[!side]].lanes;
+    if (!a || !b)
+        return;
     const struct lane_link *out = a->link[l->port[side]], *in = b->link[l->port[!side]];
     if (out->state != LINK_UP || in->state != LINK_UP || out->session.id != in->session.id)
         return;
@@ -537,22 +539,26 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+static uint64_t ports_of(const struct testing_node *node)
+{
+    return node->lanes->links | 1ull << TESTING_HOST_PORT;
+}
+
 static int64_t node_step(struct testing_net *net, struct testing_node *node)
 {
     int64_t next = lane_poll(node->lanes, net->now);
     bool more = true;
     while (more) {
         more = false;
-        for (unsigned p = 0; p < PORT_MOST; p++)
-            if (lane_port(node->lanes, (uint16_t)p))
-                more |= dequeue(net, node, (uint16_t)p);
+        for (uint64_t left = ports_of(node); left; left &= left - 1)
+            more |= dequeue(net, node, (uint16_t)__builtin_ctzll(left));
         int64_t again = lane_poll(node->lanes, net->now);
         next = least(next, again);
     }
-    for (unsigned p = 0; p < PORT_MOST; p++) {
-        struct port *port = lane_port(node->lanes, (uint16_t)p);
-        if (port && !(p == TESTING_HOST_PORT && node->stalled))
-            next = least(next, port_next(port, net->now));
+    for (uint64_t left = ports_of(node); left; left &= left - 1) {
+        unsigned p = (unsigned)__builtin_ctzll(left);
+        if (p != TESTING_HOST_PORT || !node->stalled)
+            next = least(next, port_next(lane_port(node->lanes, (uint16_t)p), net->now));
     }
     return next;
 }
@@ -575,7 +581,8 @@ static int64_t step(struct testing_net *net, int64_t end)
     for (unsigned i = 1; i <= TESTING_NODES; i++)
         if (net->node[i].lanes)
             next = least(next, node_step(net, &net->node[i]));
-    check(net);
+    if (!net->check_every || net->steps % net->check_every == 0)
+        check(net);
     net->steps++;
     if (net->n_heap)
         next = least(next, net->heap[0].at);
@@ -632,6 +639,23 @@ void testing_node_restart(struct testing_net *net, uint32_t id)
         if (f->node == id && f->tx)
             flow_open(net, f);
     }
+}
+
+unsigned testing_frames_under_way(
+    struct testing_net *net, uint32_t node, uint16_t port, uint8_t (*ret)[1400], uint32_t *ret_len, unsigned most)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < net->n_heap && n < most; i++) {
+        const struct testing_frame *f = &net->heap[i];
+        if (f->what != ARRIVES || f->node != node || f->port != port || f->order < net->seen_order ||
+            bytes_get_be16(packet_at(f->m, ETHER_TYPE)) != ETHER_LANE)
+            continue;
+        ret_len[n] = f->m->pkt_len - ETHER_SIZE;
+        memcpy(ret[n], packet_at(f->m, ETHER_SIZE), ret_len[n]);
+        n++;
+    }
+    net->seen_order = net->order;
+    return n;
 }
 
 uint64_t testing_losses(const struct testing_net *net, enum loss_reason r)

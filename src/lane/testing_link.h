@@ -67,9 +67,9 @@ struct testing_node {
     struct lane_node *lanes;
     struct lane_node_config config;
     uint32_t incarnation;
-    bool stalled; /* its host consumes nothing */
-    bool no_markers;
-    uint64_t unreachable; /* packets dropped for want of an egress queue */
+    bool stalled;             /* its host consumes nothing */
+    bool no_markers, no_sids; /* makes none; knows none of its own */
+    uint64_t unreachable;     /* packets dropped for want of an egress queue */
     unsigned n_events;
     struct lane_event event[TESTING_EVENTS]; /* the last ones */
     unsigned of_kind[16];
@@ -87,8 +87,9 @@ struct testing_net {
     unsigned n_flows, flows_most;
     struct testing_frame *heap;
     unsigned n_heap, heap_most;
-    uint64_t order, steps;
+    uint64_t order, steps, seen_order;
     int64_t descriptor_ns; /* a frame's descriptor is free so long after it was sent */
+    unsigned check_every;  /* steps; 0: each one */
     bool deep;             /* look at every packet after every step */
     double forge;          /* share of control frames of which a bit is turned (a copy; the frame itself goes on) */
     bool replay;           /* every control frame comes again, up to 5 ms later */
@@ -97,7 +98,7 @@ struct testing_net {
 struct testing_net *testing_net_create(uint64_t seed, unsigned flows_most);
 void testing_net_free(struct testing_net *net); /* all mbufs must be back */
 
-/* What a test may change before a node is made; NULL: lanes_most 32, everything else by default. */
+/* What a test may change before a node is made; NULL: lanes_most 12, everything else by default. */
 struct testing_node *testing_node_add(struct testing_net *net, uint32_t id, const struct lane_node_config *c);
 /* c: rate, mtu, pool…; macs are filled in. Both ends the same. */
 struct testing_link *testing_link_add(struct testing_net *net, uint32_t a, uint16_t port_a, uint32_t b, uint16_t port_b,
@@ -119,6 +120,11 @@ void testing_net_drain(struct testing_net *net, int64_t ns);    /* sources stop 
 
 /* It forgets everything, and begins anew; flows that begin there open their lanes again. */
 void testing_node_restart(struct testing_net *net, uint32_t id);
+
+/* Control frames on their way to a port that were sent at this very moment or since; each is seen once if asked often
+ * enough (every delay_ns). Returns how many were copied. */
+unsigned testing_frames_under_way(
+    struct testing_net *net, uint32_t node, uint16_t port, uint8_t (*ret)[1400], uint32_t *ret_len, unsigned most);
 
 uint64_t testing_losses(const struct testing_net *net, enum loss_reason r); /* packets, all nodes */
 uint64_t testing_loss_cells(const struct testing_net *net, enum loss_reason r);

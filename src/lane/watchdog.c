@@ -7,7 +7,7 @@
  * trips only if the neighbour grants nothing though it is alive. */
 #include "lane/lane_inner.h"
 
-#define AGAIN_NS (10 * NS_PER_MS)
+#define AGAIN_NS (2 * NS_PER_MS)
 
 static void tell(struct lane_node *n, enum lane_event_kind kind, uint64_t lane, uint16_t port, int64_t now)
 {

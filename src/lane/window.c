@@ -16,6 +16,7 @@
 
 #define CELL_BYTES_MEAN 512u /* of a packet, in the sizing of windows for a rate: a packet takes a cell at least */
 #define SQUEEZE_NS      NS_PER_MS
+#define WANTED_NS       (200 * NS_PER_MS)
 #define IDLE_LONG_NS    (10 * NS_PER_S)
 
 /* --- accounts ------------------------------------------------------------------------------------------------ */
@@ -66,6 +67,26 @@ static uint32_t room(const struct lane_rx *r)
     return (uint32_t)free;
 }
 
+/* Newcomers were refused for want of room: until they come again nobody grows into what is being made free for them. */
+static void want_room(struct lane_link *l, uint32_t cells, int64_t now)
+{
+    uint64_t most = l->port->config.pool_cells / 4;
+    if (now > l->wanted_until)
+        l->wanted = 0;
+    l->wanted += cells;
+    if (l->wanted > most)
+        l->wanted = most > cells ? most : cells;
+    l->wanted_until = now + WANTED_NS;
+}
+
+static uint32_t room_to_grow(const struct lane_rx *r, int64_t now)
+{
+    const struct lane_link *l = r->inner->link;
+    uint32_t free = room(r);
+    uint64_t wanted = now > l->wanted_until ? 0 : l->wanted;
+    return free > wanted ? (uint32_t)(free - wanted) : 0;
+}
+
 static uint32_t fair_share(const struct lane_link *l)
 {
     return l->n_lanes ? l->port->config.pool_cells / l->n_lanes : l->port->config.pool_cells;
@@ -109,9 +130,11 @@ int window_admit(struct lane_link *l, struct lane_rx *r, int64_t now)
     x->tenant = t;
     if (room(r) < x->window_least) {
         x->tenant = NULL;
+        want_room(l, x->window_least, now);
         window_squeeze(l, now);
         return LANE_REFUSED_BUSY;
     }
+    l->wanted -= l->wanted < x->window_least ? l->wanted : x->window_least;
     t->lanes++;
     t->least += x->window_least;
     l->least += x->window_least;
@@ -154,7 +177,7 @@ static void grow(struct lane_rx *r, int64_t now)
 {
     struct lane_rx_inner *x = r->inner;
     struct lane_link *l = x->link;
-    uint32_t window = r->credit.window, fair = fair_share(l), free = room(r);
+    uint32_t window = r->credit.window, fair = fair_share(l), free = room_to_grow(r, now);
     x->window_full = window_full(l, &x->want);
     uint64_t want = (uint64_t)window * (l->committed < l->port->config.pool_cells / 2 ? 4 : 2);
     want = want > x->window_full ? x->window_full : want;

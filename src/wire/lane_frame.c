@@ -141,12 +141,12 @@ int lane_open_decode(struct lane_open_frame *ret, const uint8_t *p, uint32_t len
     o.window_least = take32(&p);
     o.ref = take16(&p);
     o.class_ = *p++;
-    o.flags = *p++;
+    uint8_t flags = *p++;
     o.at = *p++;
     o.n_sids = *p++;
     uint16_t zero = take16(&p);
-    if (!o.id || o.id == o.move_of || zero || o.flags & ~LANE_OPEN_ORPHAN || !o.n_sids || o.n_sids > LANE_FRAME_SIDS ||
-        o.at >= o.n_sids || len != LANE_OPEN_SIZE + 16u * o.n_sids)
+    if (!o.id || o.id == o.move_of || zero || flags || !o.n_sids || o.n_sids > LANE_FRAME_SIDS || o.at >= o.n_sids ||
+        len != LANE_OPEN_SIZE + 16u * o.n_sids)
         return -EPROTO;
     take(o.sids, &p, 16u * o.n_sids);
     *ret = o;
@@ -165,7 +165,7 @@ uint32_t lane_open_encode(uint8_t *to, const struct lane_open_frame *o)
     p = put32(p, o->window_least);
     p = put16(p, o->ref);
     *p++ = o->class_;
-    *p++ = o->flags;
+    *p++ = 0; /* flags: none yet */
     *p++ = o->at;
     *p++ = o->n_sids;
     p = put16(p, 0);

@@ -111,16 +111,12 @@ struct lane_release {
 };
 #define LANE_RELEASE_SIZE 16u
 
-enum lane_open_flag {
-    LANE_OPEN_ORPHAN = 1, /* the lane that this one succeeds is dead: do not wait for its end */
-};
-
 struct lane_open_frame {
     uint64_t id, move_of; /* move_of: the lane it succeeds; 0: none */
     uint64_t guarantee_bps, cap_bps, rate_bps;
     uint32_t tenant, window_least;
     uint16_t ref;
-    uint8_t class_, flags;
+    uint8_t class_;
     uint8_t at, n_sids; /* sids[at] is the one that the receiver stands for */
     struct ip6 sids[LANE_FRAME_SIDS];
 };
