@@ -1,6 +1,7 @@
 # The front door. Every target makes sure of its own place first (Debian 13 packages, or the cached Debian 13 root).
 #
 #   make demo     the main job on real input, in plain words       (KEEP=1 leaves it running)
+#   make demo-network  routers, lanes and the simulator on this machine
 #   make test     everything we check; ends with "N passed, N failed"  (ONLY=pattern runs some of it)
 #   make bench    AREA=split: measurements into build/figures/AREA.json
 #   make fuzz     TIME=60: seconds for each fuzz target
@@ -10,16 +11,19 @@
 
 IN := tools/root run
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench fuzz lint shell format clean
+.PHONY: help build demo demo-network test bench fuzz lint shell format clean
 
 help:
-	@sed -n '3,9p' Makefile | sed 's/^# *//'
+	@sed -n '3,10p' Makefile | sed 's/^# *//'
 
 build:
 	@$(IN) tools/build main
 
 demo:
 	@$(IN) tools/demo
+
+demo-network:
+	@$(IN) tools/demo-network
 
 test:
 	@$(IN) tests/run $(ONLY)

@@ -118,7 +118,7 @@ static int write_comparison(struct request *q, const struct run *runs, struct er
     rc = rc ? rc : report_files(folder, q->plan, runs, &plots, err);
     if (!rc && !q->shown.json)
         printf("written to %s: goodput.csv, summary.csv%s\n", folder,
-            plots ? ", goodput.png, latency.png" : " (no pictures: gnuplot is not there)");
+            plots ? ", goodput.png, latency.png" : " (no pictures: gnuplot is missing, or nothing was measured)");
     return rc;
 }
 
