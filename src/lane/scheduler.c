@@ -101,7 +101,7 @@ static inline struct rte_mbuf *queue_serve(struct queue *q, unsigned ring, int64
     }
     queue_pop(q);
     __builtin_prefetch(q->head);
-    __builtin_prefetch(q->head + 1);
+    __builtin_prefetch((const void *)((uintptr_t)q->head + sizeof *q->head)); /* also when there is none */
     uint32_t bytes = queue_wire_bytes(m->pkt_len);
     q->sent_packets++;
     q->sent_bytes += m->pkt_len;

@@ -156,12 +156,14 @@ static void node_start(struct testing_net *net, struct testing_node *node)
                 fail(net, "%s", err.text);
 }
 
+unsigned testing_net_mbufs = 16384;
+
 struct testing_net *testing_net_create(uint64_t seed, unsigned flows_most)
 {
     struct testing_net *net = calloc(1, sizeof *net);
     net->seed = seed;
     net->now = NS_PER_S;
-    net->slab = testing_mbufs_create(32768, 1500);
+    net->slab = testing_mbufs_create(testing_net_mbufs, 1500);
     net->slab->poison = false;
     net->flow = calloc(flows_most, sizeof *net->flow);
     net->flows_most = flows_most;
@@ -656,6 +658,45 @@ unsigned testing_frames_under_way(
     }
     net->seen_order = net->order;
     return n;
+}
+
+bool testing_inject(
+    struct testing_net *net, uint32_t node, uint16_t port, uint8_t type, const uint8_t *body, uint32_t len)
+{
+    uint8_t frame[LANE_FRAME_MOST];
+    for (unsigned i = 0; i < net->n_links; i++)
+        for (unsigned side = 0; side < 2; side++) {
+            const struct testing_link *l = &net->link[i];
+            if (l->node[side] != node || l->port[side] != port || len + 40 > sizeof frame)
+                continue;
+            struct lane_link *from = net->node[l->node[!side]].lanes->link[l->port[!side]];
+            struct lane_header h = {.type = type, .length = (uint16_t)len, .epoch = from->session.own_epoch};
+            h.seq = from->session.next_seq++;
+            lane_header_encode(frame, &h);
+            memcpy(frame + LANE_FRAME_HEADER, body, len);
+            len += LANE_FRAME_HEADER;
+            if (!from->session.id || seal_make(from->out, h.seq, frame, len, frame + len) != 0)
+                return false;
+            lane_frame(net->node[node].lanes, port, frame, len + LANE_FRAME_SEAL, net->now);
+            return true;
+        }
+    return false;
+}
+
+void testing_node_alone(struct testing_net *net, uint32_t id, int64_t ns)
+{
+    struct testing_node *node = &net->node[id];
+    net->now += ns;
+    lane_poll(node->lanes, net->now);
+    for (uint64_t left = ports_of(node); left; left &= left - 1) {
+        struct port *p = lane_port(node->lanes, (uint16_t)__builtin_ctzll(left));
+        struct rte_mbuf *pkts[32];
+        for (unsigned n; (n = port_dequeue(p, pkts, 32, net->now));)
+            port_sent(p, pkts, n, net->now);
+    }
+    struct error err = {""};
+    if (lane_check_packets(node->lanes, &err) != 0)
+        fail(net, "node %u: %s", id, err.text);
 }
 
 uint64_t testing_losses(const struct testing_net *net, enum loss_reason r)

@@ -95,6 +95,7 @@ struct testing_net {
     bool replay;           /* every control frame comes again, up to 5 ms later */
 };
 
+extern unsigned testing_net_mbufs; /* of the next network: 16384 */
 struct testing_net *testing_net_create(uint64_t seed, unsigned flows_most);
 void testing_net_free(struct testing_net *net); /* all mbufs must be back */
 
@@ -125,6 +126,13 @@ void testing_node_restart(struct testing_net *net, uint32_t id);
  * enough (every delay_ns). Returns how many were copied. */
 unsigned testing_frames_under_way(
     struct testing_net *net, uint32_t node, uint16_t port, uint8_t (*ret)[1400], uint32_t *ret_len, unsigned most);
+
+/* A control frame with this body comes in at a port, sealed as the neighbour would seal it: what a neighbour may send that
+ * has our key and means ill. False: there is no session. */
+bool testing_inject(
+    struct testing_net *net, uint32_t node, uint16_t port, uint8_t type, const uint8_t *body, uint32_t len);
+/* Time passes for one node alone; all that it sends is discarded. */
+void testing_node_alone(struct testing_net *net, uint32_t node, int64_t ns);
 
 uint64_t testing_losses(const struct testing_net *net, enum loss_reason r); /* packets, all nodes */
 uint64_t testing_loss_cells(const struct testing_net *net, enum loss_reason r);
