@@ -1,12 +1,11 @@
-/* What goes wrong in a lab run, and how the routers are asked about it afterwards: through their control sockets
- * (docs/router-control.md), signals, and the hosts' programs. */
+/* What goes wrong in a lab run, made to happen through routers' control sockets, signals, and the hosts' programs. */
 #ifndef MERIDIAN_LAB_FAULT_H
 #define MERIDIAN_LAB_FAULT_H
 
 #include "lab/result.h"
 #include "lab/work.h"
 
-/* Makes it happen. -EOPNOTSUPP with a sentence: the lab cannot do that. */
+/* Makes it happen. Of a link's quality, duplicates, reordering and losses of control frames alone are not emulated here. */
 int lab_fault_apply(struct lab_work *k, const struct scenario_fault *f, struct error *err);
 
 /* A line for a person: "cut link a-b". */

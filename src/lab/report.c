@@ -164,7 +164,6 @@ int lab_result_json(FILE *to, const struct plan *p, const struct lab_result *r, 
     if (r->routers.known) {
         yyjson_mut_obj_add_uint(d, o, "lane_drops", r->routers.lane_drops);
         yyjson_mut_obj_add_uint(d, o, "drops", r->routers.drops);
-        yyjson_mut_obj_add_uint(d, o, "unaccounted", r->routers.unaccounted);
         put_real(d, o, "peak_over_w", r->routers.peak_over_w);
     }
     yyjson_mut_val *works = yyjson_mut_obj_add_arr(d, o, "workloads");

@@ -24,8 +24,8 @@ struct lab_work_result {
 
 struct lab_router_totals {
     bool known;
-    uint64_t lane_drops, unaccounted, drops;
-    double peak_over_w;
+    uint64_t lane_drops, drops;
+    double peak_over_w; /* of what was seen now and then: it may have been more between */
 };
 
 struct lab_result {

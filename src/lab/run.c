@@ -4,6 +4,7 @@
 #include "lab/fault.h"
 #include "lab/journal.h"
 #include "lab/result.h"
+#include "lab/watch.h"
 #include "lab/work.h"
 #include "lab/world.h"
 
@@ -44,9 +45,10 @@ static int apply_due(const struct run *r, struct lab_work *k, uint32_t *next, in
 }
 
 /* The scenario's time, in real time. Each tick also tells how late the kernel woke us. */
-static int let_it_run(const struct run *r, struct lab_work *k, struct lab_result *result, struct error *err)
+static int let_it_run(
+    const struct run *r, struct lab_work *k, struct lab_watch *v, struct lab_result *result, struct error *err)
 {
-    int64_t begun = clock_now_ns(), due = begun;
+    int64_t begun = clock_now_ns(), due = begun, look_ns = begun;
     uint32_t fault = 0;
     int rc = 0;
     for (;;) {
@@ -58,6 +60,10 @@ static int let_it_run(const struct run *r, struct lab_work *k, struct lab_result
         rc = lab_world_check(k->world, err);
         rc = rc ? rc : lab_work_at(k, elapsed, err);
         rc = rc ? rc : apply_due(r, k, &fault, elapsed, err);
+        if (!rc && now >= look_ns) {
+            lab_watch_look(v);
+            look_ns = clock_now_ns() + LAB_WATCH_EVERY_NS;
+        }
         bool over = lab_work_over(k) && fault == r->s->n_faults;
         if (rc || elapsed >= r->duration_ns || over)
             return rc;
@@ -73,6 +79,7 @@ static int run_once(const struct run *r, uint32_t only, struct lab_result *ret, 
         .program = r->o->program, .interrupted = r->o->interrupted, .say = say, .user = (void *)(uintptr_t)r};
     struct lab_world *w = NULL;
     struct lab_work *k = NULL;
+    struct lab_watch *v = NULL;
     char line[160];
     if (only != SCENARIO_NONE) {
         snprintf(line, sizeof(line), "first workload %s alone, to compare with", r->s->workloads[only].name);
@@ -81,17 +88,21 @@ static int run_once(const struct run *r, uint32_t only, struct lab_result *ret, 
     memset(ret, 0, sizeof(*ret));
     int rc = lab_world_create(&w, r->plan, &wo, r->o->keep, err);
     rc = rc ? rc : lab_work_create(&k, w, r->duration_ns, only, err);
+    rc = rc ? rc : lab_watch_create(&v, w, err);
     if (!rc) {
         snprintf(line, sizeof(line), "running for %.1f s", (double)r->duration_ns / 1e9);
         say((void *)(uintptr_t)r, line);
-        rc = let_it_run(r, k, ret, err);
+        rc = let_it_run(r, k, v, ret, err);
         lab_work_stop(k);
+        lab_watch_look(v);
+        lab_watch_totals(v, &ret->routers);
     }
     rc = rc ? rc : lab_result_read(ret, k, err);
     if (w && r->o->keep) {
         snprintf(line, sizeof(line), "kept: %s", lab_journal_folder(w->journal));
         say((void *)(uintptr_t)r, line);
     }
+    lab_watch_free(v);
     lab_work_free(k);
     lab_world_free(w, r->o->keep);
     return rc;
