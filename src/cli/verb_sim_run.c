@@ -58,6 +58,7 @@ static int options_of(struct request *q, struct error *err)
     int rc = cli_u64(q->args, "seed", 1, UINT64_MAX, &q->options.seed, err);
     rc = rc ? rc : cli_size(q->args, "memory", 1 << 20, 1ull << 40, &memory, err);
     q->options.memory = memory;
+    q->options.sense = cli_flag(q->args, "sense");
     if (!rc && until && units_time(until, &q->options.duration_ns)) {
         error_set(err, EINVAL, "--for %s is no time; write for example --for \"50 ms\"", until);
         return CLI_USAGE;
@@ -176,6 +177,7 @@ static const struct cli_option options[] = {
     {"compare", NULL, NULL, "run all four modes with one seed: a table, CSV files and plots"},
     {"out", "FOLDER", NULL, "where --compare writes (default: sim-NAME)"},
     {"trace", "FILE", NULL, "write losses and events of lanes and links, one a line"},
+    {"sense", NULL, NULL, "measure the time from congestion to withholding upstream (slow; few lanes)"},
     {"memory", "SIZE", "8G", "most memory for packets under way"},
     CLI_OPTION_JSON,
     {NULL},

@@ -269,6 +269,12 @@ static void poll_gap(struct lane_node *n, int64_t now)
         n->poll_gap_ns -= (n->poll_gap_ns - gap) / 1024;
 }
 
+void lane_awake(struct lane_node *n, int64_t now)
+{
+    if (now > n->polled_ns)
+        n->polled_ns = now;
+}
+
 /* Lanes that began to send since the last call are watched from now on. */
 static void busy_arm(struct lane_link *l, int64_t now)
 {
@@ -348,6 +354,23 @@ bool lane_info_next(const struct lane_node *n, uint32_t *at, struct lane_info *r
         .held_most = x->held_most,
         .arrived = r->credit.arrived - x->first,
         .lost = r->credit.lost};
+    ++*at;
+    return true;
+}
+
+bool lane_sender_next(const struct lane_node *n, uint32_t *at, struct lane_sender_info *ret)
+{
+    while (*at < n->lanes && n->tx_inner[*at].state == TX_FREE)
+        ++*at;
+    if (*at == n->lanes)
+        return false;
+    const struct lane_tx *t = &n->tx[*at];
+    *ret = (struct lane_sender_info){.id = t->id,
+        .out_port = t->queue.port->index,
+        .class_ = t->queue.class_,
+        .complete = t->complete,
+        .blocked = t->queue.state == QUEUE_BLOCKED,
+        .cells = t->queue.cells};
     ++*at;
     return true;
 }

@@ -219,6 +219,8 @@ struct queue *lane_egress_queue(struct lane_node *, struct lane_rx *, uint16_t o
 
 /* HELLO, credits to tell, SYNC, RELEASE, refreshes, watchdogs. Call after each batch and at the deadline it returns. */
 int64_t lane_poll(struct lane_node *, int64_t now);
+/* The shell was awake until `now` and only had nothing to do: the time since lane_poll is no delay that windows must hide. */
+void lane_awake(struct lane_node *, int64_t now);
 void lane_link_down(struct lane_node *, uint16_t port, int64_t now); /* the shell lost carrier */
 
 /* A lane that arrives here, for reports (`meridian top`, IPFIX, the simulator). */
@@ -234,6 +236,16 @@ struct lane_info {
 };
 /* The next one from *at on (0 at first; moved behind it). False: there are no more. */
 bool lane_info_next(const struct lane_node *, uint32_t *at, struct lane_info *ret);
+
+/* A lane that leaves here. */
+struct lane_sender_info {
+    uint64_t id;
+    uint16_t out_port;
+    uint8_t class_;
+    bool complete, blocked; /* blocked: packets wait for the next hop's credit */
+    uint32_t cells;         /* that wait here */
+};
+bool lane_sender_next(const struct lane_node *, uint32_t *at, struct lane_sender_info *ret);
 
 /* F <= R <= L, reservations <= pool, per port and tenant, and every counter agrees with every queue: 0, or the first
  * violation in words (-EPROTO). Tests and the simulator call it after every step; it looks at every lane. */

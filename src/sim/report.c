@@ -122,6 +122,12 @@ static void print_lanes(FILE *to, const struct plan *p, const struct sim_result 
         fprintf(to, ", fullest %.3f of its W of %u cells (%s, lane %" PRIx64 ", %s)", r->peak_over_w, l->window,
             p->scenario->routers[l->router].name, l->id, scenario_class_name((enum scenario_class)l->class_));
     fputc('\n', to);
+    if (r->sense.count) {
+        char a[REPORT_TEXT], b[REPORT_TEXT];
+        fprintf(to, "congestion sensed to upstream withheld: p50 %s, p99 %s (%" PRIu64 " times)\n",
+            report_time(a, (double)quantile_at(&r->sense, QUANTILE_P50)),
+            report_time(b, (double)quantile_at(&r->sense, QUANTILE_P99)), r->sense.count);
+    }
 }
 
 static void value(char to[REPORT_TEXT], enum scenario_unit unit, double v)

@@ -98,6 +98,7 @@ static void totals(yyjson_mut_doc *d, yyjson_mut_val *o, const struct run *r)
     yyjson_mut_obj_add_uint(d, o, "refused", x->refused);
     yyjson_mut_obj_add_uint(d, o, "watchdogs", x->watchdogs);
     put_real(d, o, "peak_over_w", x->peak_over_w);
+    yyjson_mut_obj_add_sint(d, o, "sense_p50_ns", quantile_at(&x->sense, QUANTILE_P50));
     yyjson_mut_obj_add_sint(d, o, "sense_p99_ns", quantile_at(&x->sense, QUANTILE_P99));
     yyjson_mut_obj_add_uint(d, o, "sense_count", x->sense.count);
 }

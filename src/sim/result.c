@@ -127,7 +127,8 @@ int sim_result(struct sim *s, struct sim_result *r)
         .under_way = s->hosts.sent - s->host_packets,
         .lost_links = s->lost_wire,
         .lost_control = s->lost_control,
-        .lost_cut = s->lost_cut};
+        .lost_cut = s->lost_cut,
+        .sense = s->sensed};
     r->works = calloc(r->n_works + 1, sizeof(*r->works));
     if (!r->works)
         return -ENOMEM;

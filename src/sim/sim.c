@@ -26,6 +26,8 @@ int sim_create(struct sim **ret, const struct plan *p, const struct sim_options 
     int rc = hosts_create(&s->hosts, p, &s->events, &s->slab, s->seed, o->only, s->mode, err);
     rc = rc ? rc : sim_build(s, err);
     rc = rc ? rc : sim_faults_init(s, err);
+    if (!rc && o->sense)
+        rc = sim_sense_init(s, err);
     if (rc) {
         sim_free(s);
         return rc;

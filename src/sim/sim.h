@@ -26,6 +26,7 @@ struct sim_options {
     uint32_t only;       /* a workload that runs alone; SCENARIO_NONE: all */
     int64_t check_ns;    /* between two sim_check; 0: 1 ms; 1: after every event */
     uint64_t memory;     /* bytes of packets; 0: 8 GiB */
+    bool sense;          /* measure how fast backpressure is (slow; runs of few lanes) */
     FILE *trace;         /* one line an event of interest (deliveries are not); NULL: none. Borrowed */
 };
 
@@ -84,7 +85,8 @@ struct sim_result {
     double peak_over_w;
     uint64_t unaccounted;                   /* SCENARIO_UNACCOUNTED, cells */
     uint64_t refused, miscabled, watchdogs; /* lane events */
-    struct quantile sense; /* congestion sensed at a hop → the upstream's last cell withheld (docs/scenarios.md) */
+    struct quantile
+        sense; /* congestion sensed at a hop → the upstream's last cell withheld (sense.c); with sim_options.sense */
 };
 
 /* -ENOMEM. */

@@ -7,6 +7,15 @@
 #include "sim/sim.h"
 #include "sim/stream.h"
 
+#define SENSE_LANES_MOST 64
+
+struct sense_lane {
+    uint64_t id;
+    uint32_t router;
+    int64_t sensed_ns; /* -1: it does not fill */
+    bool withheld;
+};
+
 struct sim {
     const struct plan *plan;
     struct sim_options options;
@@ -37,6 +46,11 @@ struct sim {
     uint64_t lost_cut, lost_control;
     uint64_t host_packets; /* of streams, freed: delivered or lost */
     double seconds;
+
+    struct event_source sense_timer;
+    struct sense_lane sense[SENSE_LANES_MOST];
+    uint32_t n_sense;
+    struct quantile sensed;
 };
 
 /* What a run's hash folds. */
@@ -50,6 +64,8 @@ int sim_build(struct sim *s, struct error *err);
 int sim_public_key(const uint8_t seed[32], uint8_t ret[32], struct error *err);
 /* fault.c */
 int sim_faults_init(struct sim *s, struct error *err);
+/* sense.c */
+int sim_sense_init(struct sim *s, struct error *err);
 /* node_configure.c */
 int node_configure(struct node *n, const struct forward_ops *ops, int64_t now, struct error *err);
 int sim_trusted_keys(struct sim *s, struct error *err);
