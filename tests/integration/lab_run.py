@@ -45,6 +45,39 @@ FAULTS = """faults:
 """
 
 
+LOSSY = """
+name: lab-lossy
+duration: 4 s
+routers:
+  - {name: west, role: pe}
+  - {name: p1}
+  - {name: p2}
+  - {name: east, role: pe}
+links:
+  - {a: west, b: p1, rate: 200 Mbit/s, length: 20 km}
+  - {a: p1, b: east, rate: 200 Mbit/s, length: 20 km}
+  - {a: west, b: p2, rate: 200 Mbit/s, length: 20 km}
+  - {a: p2, b: east, rate: 200 Mbit/s, length: 20 km}
+vpns:
+  - {name: red}
+hosts:
+  - {name: left, router: west, vpn: red, rate: 1 Gbit/s, ecn: false}
+  - {name: right, router: east, vpn: red, rate: 1 Gbit/s, ecn: false}
+paths:
+  - {name: north, from: west, to: east, via: [p1]}
+  - {name: south, from: west, to: east, via: [p2], standby: true}
+workloads:
+  - {name: packets, type: udp, from: left, to: right, rate: 2 Mbit/s, packet: 500, class: parameter}
+faults:
+  - {at: 500 ms, fault: degrade, of: west-p1, loss: 10 %, for: 1 s}
+  - {at: 2 s, fault: move, of: red, class: parameter, from_path: north, to_path: south}
+  - {at: 2500 ms, fault: cut, of: p1-east}
+expect:
+  - lane_drops == 0
+  - drops >= 10
+"""
+
+
 def check(good, what):
     if not good:
         raise SystemExit(f"FAILED: {what}")
@@ -135,6 +168,14 @@ def with_faults(lab, scenario):
     check(not lab.left(), "lab clean removes them")
 
 
+def losses(lab, scenario):
+    r = result(lab.start("--json", scenario))
+    packets = r["workloads"][0]
+    check(all(e["met"] for e in r["expectations"]), f"a bad fibre loses packets, lanes drop none: {r['expectations']}")
+    check(packets["lost"] == r["drops"], f"what the sink misses ({packets['lost']}) the routers have counted ({r['drops']})")
+    check(packets["delivered"] > 0.85 * packets["sent"], "a lane that was moved away does not notice that its old path is cut")
+
+
 def ends(lab, scenario):
     run = lab.in_the_middle(scenario)
     run.send_signal(signal.SIGINT)
@@ -173,6 +214,7 @@ def main():
         try:
             by_itself(lab, lab.scenario(SCENARIO.replace("FAULTS", "")))
             with_faults(lab, lab.scenario(SCENARIO.replace("FAULTS", FAULTS)))
+            losses(lab, lab.scenario(LOSSY))
             ends(lab, lab.scenario(SCENARIO.replace("FAULTS", "")))
         finally:
             subprocess.run([BIN, "lab", "clean"], env=lab.env, capture_output=True)
