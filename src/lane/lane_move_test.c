@@ -39,7 +39,7 @@ static uint64_t lost_for_good(const struct testing_net *net)
 {
     uint64_t sum = 0;
     for (int r = 0; r < LOSS_REASONS; r++)
-        if (r != LOSS_DUPLICATE && r != LOSS_STALE_EPOCH && r != LOSS_REDUNDANT)
+        if (loss_counts((enum loss_reason)r))
             sum += testing_losses(net, (enum loss_reason)r);
     return sum;
 }
