@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -408,6 +409,8 @@ static void *work(void *user)
         if (pthread_setaffinity_np(pthread_self(), sizeof(set), &set))
             log_warn("the worker cannot be tied to core %d", l->cfg.core);
     }
+    if (l->cfg.nice && setpriority(PRIO_PROCESS, (id_t)gettid(), l->cfg.nice))
+        log_debug("the worker cannot have priority %d", l->cfg.nice);
     if (eal_thread_register(&err))
         log_warn("%s", err.text);
     while (!__atomic_load_n(&l->ending, __ATOMIC_ACQUIRE))

@@ -32,6 +32,7 @@ struct loop_config {
     struct pool *pool;
     int64_t spin_ns; /* how long it goes on looking after the last frame before it sleeps; 0: 10 µs */
     int core;        /* pinned to it; -1: where the scheduler likes */
+    int nice;        /* of the worker; where it may not have it, it stays as it is */
     /* A descriptor that the worker reads itself between batches (the punt TUN); -1: none. */
     int extra_fd;
     bool (*extra)(void *user, int64_t now); /* it is readable: read a burst of it; true: there may be more */

@@ -139,6 +139,7 @@ static int start_loop(struct router *r, struct error *err)
             .pool = &r->pool,
             .spin_ns = r->config.worker.spin_ns,
             .core = r->config.worker.core,
+            .nice = r->config.worker.nice,
             .extra_fd = r->punt.fd,
             .extra = read_punt,
             .extra_user = r,

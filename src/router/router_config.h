@@ -181,6 +181,7 @@ struct config_memory {
 
 struct config_worker {
     int32_t core; /* -1: any */
+    int32_t nice;
     int64_t spin_ns;
 };
 

@@ -280,6 +280,7 @@ TABLE(memory, config_memory);
 
 static const struct field worker_table[] = {
     VALUE("core", INTEGER, AT(config_worker, core), .fallback = "-1", RANGE(-1, 1023)),
+    VALUE("nice", INTEGER, AT(config_worker, nice), .fallback = "-15", RANGE(-20, 19)),
     VALUE("spin", TIME, AT(config_worker, spin_ns), .fallback = "10 us"),
     END,
 };

@@ -32,6 +32,13 @@ def iperf(h1, h2, to, *options):
     return json.loads(p.stdout)["end"]
 
 
+def overrun(h):
+    """Datagrams that found the receiving program's own buffer full: what a busy host loses itself."""
+    names, values = [x.split() for x in h.run("cat", "/proc/net/snmp").stdout.splitlines() if x.startswith("Udp:")]
+    six = dict(x.split() for x in h.run("cat", "/proc/net/snmp6").stdout.splitlines())
+    return int(values[names.index("RcvbufErrors")]) + int(six["Udp6RcvbufErrors"])
+
+
 def pings(h1, h2):
     check(until(lambda: h1.ping(h2.v4, 1)), "IPv4 reaches the other host")
     check(h1.ping(h2.v6, 3), "so does IPv6")
@@ -48,9 +55,11 @@ def loads(h1, h2):
         e = iperf(h1, h2, to)
         rate = e["sum_received"]["bits_per_second"] / 1e6
         check(rate > 50, f"TCP over {name}: {rate:.0f} Mbit/s")
+        before = overrun(h2)
         e = iperf(h1, h2, to, "-u", "-b", "50M")["sum"]
-        check(e["packets"] > 5000 and e["lost_packets"] == 0,
-              f"UDP over {name}: {e['lost_packets']} of {e['packets']} datagrams lost")
+        own = overrun(h2) - before
+        check(e["packets"] > 5000 and e["lost_packets"] <= own,
+              f"UDP over {name}: {e['lost_packets']} of {e['packets']} datagrams lost, {own} of them by the host itself")
 
 
 def rights(routers):

@@ -99,6 +99,8 @@ class Router:
              "locator": f"fcbb:bb00:{self.n:x}::/48", "block_bits": 32, "identity": str(self.dir / "key"),
              "trusted": [r.key for r in self.net.routers], "user": "4711", "control": self.control,
              "memory": {"huge": "no"},
+             # Where ten processes share two cores a worker may be kept waiting for tens of milliseconds.
+             "lanes": {"hello": "20 ms", "silence": "200 ms"},
              "ports": self.ports,
              "vrfs": [{"name": name, "id": v[0], "tenant": v[1]} for name, v in self.vrfs.items()],
              "access": self.access,
