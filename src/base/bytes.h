@@ -20,37 +20,54 @@ static inline uint64_t bytes_get_u64(const uint8_t *p)
     return (uint64_t)bytes_get_u32(p) | (uint64_t)bytes_get_u32(p + 4) << 32;
 }
 
+/* Network byte order, on a path of many millions a second: whole loads and stores, not byte by byte. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define BYTES_BE16(v) __builtin_bswap16(v)
+#define BYTES_BE32(v) __builtin_bswap32(v)
+#define BYTES_BE64(v) __builtin_bswap64(v)
+#else
+#define BYTES_BE16(v) (v)
+#define BYTES_BE32(v) (v)
+#define BYTES_BE64(v) (v)
+#endif
+
 static inline uint16_t bytes_get_be16(const uint8_t *p)
 {
-    return (uint16_t)(p[0] << 8 | p[1]);
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return BYTES_BE16(v);
 }
 
 static inline uint32_t bytes_get_be32(const uint8_t *p)
 {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return BYTES_BE32(v);
 }
 
 static inline uint64_t bytes_get_be64(const uint8_t *p)
 {
-    return (uint64_t)bytes_get_be32(p) << 32 | (uint64_t)bytes_get_be32(p + 4);
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return BYTES_BE64(v);
 }
 
 static inline void bytes_put_be16(uint8_t *p, uint16_t v)
 {
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
+    v = BYTES_BE16(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static inline void bytes_put_be32(uint8_t *p, uint32_t v)
 {
-    bytes_put_be16(p, (uint16_t)(v >> 16));
-    bytes_put_be16(p + 2, (uint16_t)v);
+    v = BYTES_BE32(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static inline void bytes_put_be64(uint8_t *p, uint64_t v)
 {
-    bytes_put_be32(p, (uint32_t)(v >> 32));
-    bytes_put_be32(p + 4, (uint32_t)v);
+    v = BYTES_BE64(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static inline float bytes_get_f32(const uint8_t *p)

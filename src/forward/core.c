@@ -33,6 +33,7 @@ static inline bool read_ip6(struct forward *f, struct walk *w)
         leave_out_tail(f, m, ETHER_SIZE + w->size);
         w->there = m->data_len - ETHER_SIZE;
     }
+    w->da = (struct prefix_key){bytes_get_be64(w->ip + IP6_DST), bytes_get_be64(w->ip + IP6_DST + 8)};
     w->proto = w->ip[IP6_NEXT];
     w->next_at = IP6_NEXT;
     w->at = IP6_SIZE;
@@ -165,15 +166,15 @@ static void forward_on(struct forward *f, struct walk *w, uint16_t out_port)
 }
 
 /* Link-local and multicast addresses never leave the link. */
-static inline bool stays_on_link(const uint8_t *da)
+static inline bool stays_on_link(struct prefix_key da)
 {
-    return da[0] == 0xff || (da[0] == 0xfe && (da[1] & 0xc0) == 0x80);
+    return da.hi >> 56 == 0xff || da.hi >> 54 == 0xfe80 >> 6;
 }
 
 static void route(struct forward *f, struct walk *w)
 {
     for (unsigned round = 0; round < SID_ROUNDS; round++) {
-        const struct hop *h = underlay_find(f, w->ip + IP6_DST);
+        const struct hop *h = underlay_find(f, w->da);
         if (forward_unlikely(!h)) {
             if (!w->rx)
                 report_no_route(f, w);
@@ -223,7 +224,7 @@ static inline void ip6_frame(struct forward *f, struct forward_port *in, struct 
     *w.meta = (struct packet_meta){.arrived_ns = now, .in_port = in->index, .l3 = ETHER_SIZE, .class_ = LANE_BULK};
     if (!enter(f, &w))
         return;
-    if (forward_unlikely(stays_on_link(w.ip + IP6_DST)))
+    if (forward_unlikely(stays_on_link(w.da)))
         on_link(f, &w);
     else
         route(f, &w);

@@ -14,6 +14,7 @@ struct walk {
     uint16_t at;      /* offset from ip of the first header behind the hop-by-hop options that is not dealt with yet */
     uint8_t proto;    /* of it */
     bool hop_counted; /* the hop limit has been lowered here */
+    struct prefix_key da; /* the destination address as it is now */
     struct hbh hbh;
     struct lane_rx *rx; /* NULL: without a lane */
     int64_t now;

@@ -91,7 +91,9 @@ static void write_headers(struct forward *f, struct encap *e, const struct forwa
 /* Where it leaves, and what fits. */
 static void aim(struct forward *f, struct encap *e, const struct forward_path *p)
 {
-    const struct hop *h = p ? NULL : underlay_find(f, e->bytes + IP6_DST);
+    struct ip6 da;
+    memcpy(da.b, e->bytes + IP6_DST, 16);
+    const struct hop *h = p ? NULL : underlay_find(f, prefix_key_of(&da));
     e->made_at = f->underlay_version;
     e->ready = p || (h && h->kind == ROUTE_ADJACENT);
     e->inner_most = 0;

@@ -47,10 +47,9 @@ static inline bool encap_push(const struct encap *e, struct rte_mbuf *m, uint8_t
     m->data_len = (uint16_t)(m->data_len + more);
     m->pkt_len += more;
     uint8_t *ip = packet_at(m, ETHER_SIZE);
-    if (forward_likely(e->size == IP6_SIZE + HBH_SIZE))
-        memcpy(ip, e->bytes, IP6_SIZE + HBH_SIZE);
-    else
-        memcpy(ip, e->bytes, e->size);
+    memcpy(ip, e->bytes, ENCAP_LEAST);
+    for (unsigned at = ENCAP_LEAST; at < e->size; at += 8)
+        memcpy(ip + at, e->bytes + at, 8);
     ip[1] = (uint8_t)(ip[1] | ecn << 4); /* traffic class straddles bytes 0 and 1: its ECN bits are 0x30 of byte 1 */
     bytes_put_be16(ip + IP6_LEN, (uint16_t)payload);
     ip[e->next_at] = inner;

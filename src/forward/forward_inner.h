@@ -24,6 +24,7 @@
 #define HOP_NONE        POPTRIE_NONE
 #define SID_ROUNDS      8u /* local SIDs of ours in a row that one packet may visit: a loop ends here */
 #define ENCAP_MOST      224u
+#define ENCAP_LEAST     64u /* IPv6 and options without a lane; every size is a multiple of 8 */
 #define ENCAP_MARGIN    (PACKET_HEADROOM - ENCAP_MOST) /* Ethernet header and what the shell wants to keep */
 #define DA_CACHE_SIZE   1024u
 #define ACCESSES_MOST   1024u

@@ -13,47 +13,74 @@ void inner_drop(struct forward *f, const struct inner *p, enum loss_reason reaso
 
 /* --- what it is -------------------------------------------------------------------------------------------- */
 
-static bool ip4_host(const uint8_t a[4])
+static inline bool ip4_host(uint32_t a)
 {
-    return a[0] != 0 && a[0] != 127 && a[0] < 224;
+    return a - 0x01000000u < 0xe0000000u - 0x01000000u && a >> 24 != 127;
 }
 
-static bool ip6_host(const uint8_t a[16])
+static inline bool ip6_host(const uint64_t a[2])
 {
-    static const uint8_t first[15] = {0}; /* ::/127 is unspecified and loopback */
-    return a[0] != 0xff && !(a[0] == 0xfe && (a[1] & 0xc0) == 0x80) && (a[0] || memcmp(a, first, 15) != 0 || a[15] > 1);
+    uint64_t hi = BYTES_BE64(a[0]);
+    bool link = hi >> 54 == 0xfe80 >> 6, group = hi >> 56 == 0xff, none = !hi && BYTES_BE64(a[1]) <= 1;
+    return !link && !group && !none;
 }
+
+/* The header without options, whose checksum is that of five words; the order of bytes does not matter (RFC 1071). */
+static inline bool sum4_fine(const uint8_t *ip, uint32_t head)
+{
+    if (forward_unlikely(head != IP4_SIZE))
+        return checksum_ip4(ip, head) == 0;
+    uint64_t sum = 0;
+    for (unsigned at = 0; at < IP4_SIZE; at += 4) {
+        uint32_t word;
+        memcpy(&word, ip + at, 4);
+        sum += word;
+    }
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)(sum + (sum >> 16)) == 0xffff;
+}
+
+/* What a flow is besides its addresses. */
+struct upper {
+    uint8_t proto;
+    uint16_t src_port, dst_port;
+};
 
 /* Ports of TCP and UDP, where the first fragment or a whole packet has them. */
-static inline void ports_of(struct flow_key *k, const uint8_t *l4, uint32_t there)
+static inline void ports_of(struct upper *u, const uint8_t *l4, uint32_t there)
 {
-    if ((k->proto != IP_PROTO_TCP && k->proto != IP_PROTO_UDP) || there < 4)
+    if ((u->proto != IP_PROTO_TCP && u->proto != IP_PROTO_UDP) || there < 4)
         return;
-    k->src_port = bytes_get_be16(l4);
-    k->dst_port = bytes_get_be16(l4 + 2);
+    u->src_port = bytes_get_be16(l4);
+    u->dst_port = bytes_get_be16(l4 + 2);
 }
 
-static enum loss_reason parse4(struct inner *p, struct flow_key *k)
+static inline enum loss_reason parse4(struct inner *p, struct upper *u)
 {
     const uint8_t *ip = p->ip;
-    uint32_t there = p->m->data_len, head;
+    uint32_t there = p->m->data_len, head, src, dst;
     if (there < IP4_SIZE || ip[0] >> 4 != 4)
         return LOSS_MALFORMED;
     head = (ip[0] & 15u) * 4;
     p->size = bytes_get_be16(ip + IP4_LEN);
-    if (head < IP4_SIZE || head > there || p->size < head || p->size > p->m->pkt_len || checksum_ip4(ip, head) != 0)
+    if (head < IP4_SIZE || head > there || p->size < head || p->size > p->m->pkt_len || !sum4_fine(ip, head))
         return LOSS_MALFORMED;
-    if (!ip4_host(ip + IP4_SRC) || !ip4_host(ip + IP4_DST))
+    src = bytes_get_be32(ip + IP4_SRC);
+    dst = bytes_get_be32(ip + IP4_DST);
+    if (!ip4_host(src) || !ip4_host(dst))
         return LOSS_NO_ROUTE;
-    k->proto = ip[IP4_PROTO];
-    memcpy(k->src.b, ip + IP4_SRC, 4);
-    memcpy(k->dst.b, ip + IP4_DST, 4);
+    p->src[0] = BYTES_BE64((uint64_t)src << 32);
+    p->dst[0] = BYTES_BE64((uint64_t)dst << 32);
+    p->src[1] = p->dst[1] = 0;
+    u->proto = ip[IP4_PROTO];
     if (!(bytes_get_be16(ip + IP4_FRAG) & 0x1fff))
-        ports_of(k, ip + head, there - head);
+        ports_of(u, ip + head, there - head);
     return LOSS_NONE;
 }
 
-static enum loss_reason parse6(struct inner *p, struct flow_key *k)
+static inline enum loss_reason parse6(struct inner *p, struct upper *u)
 {
     const uint8_t *ip = p->ip;
     uint32_t there = p->m->data_len;
@@ -62,29 +89,46 @@ static enum loss_reason parse6(struct inner *p, struct flow_key *k)
     p->size = IP6_SIZE + (uint32_t)bytes_get_be16(ip + IP6_LEN);
     if (p->size > p->m->pkt_len)
         return LOSS_MALFORMED;
-    if (!ip6_host(ip + IP6_SRC) || !ip6_host(ip + IP6_DST))
+    memcpy(p->src, ip + IP6_SRC, 16);
+    memcpy(p->dst, ip + IP6_DST, 16);
+    if (!ip6_host(p->src) || !ip6_host(p->dst))
         return LOSS_NO_ROUTE;
-    k->proto = ip[IP6_NEXT];
-    memcpy(k->src.b, ip + IP6_SRC, 16);
-    memcpy(k->dst.b, ip + IP6_DST, 16);
-    ports_of(k, ip + IP6_SIZE, there - IP6_SIZE);
+    u->proto = ip[IP6_NEXT];
+    ports_of(u, ip + IP6_SIZE, there - IP6_SIZE);
+    return LOSS_NONE;
+}
+
+static inline void count_elephant(struct forward *f, const struct inner *p, const struct upper *u)
+{
+    struct flow_key k = {p->family, u->proto, u->src_port, u->dst_port, p->vrf->id, {{0}}, {{0}}};
+    memcpy(k.src.b, p->src, 16);
+    memcpy(k.dst.b, p->dst, 16);
+    elephant_count(f->elephants, &k, p->meta->flow, p->meta->tenant, p->meta->class_, p->size, p->now);
+}
+
+static inline enum loss_reason parsed(struct forward *f, struct inner *p, const struct upper *u)
+{
+    if (forward_unlikely(p->size < p->m->pkt_len))
+        leave_out_tail(f, p->m, p->size);
+    if (p->origin == INNER_ACCESS)
+        count_elephant(f, p, u);
     return LOSS_NONE;
 }
 
 enum loss_reason inner_parse(struct forward *f, struct inner *p, uint8_t family)
 {
-    struct flow_key k = {.family = family, .vrf = p->vrf->id};
+    struct upper u = {0};
     p->family = family;
     p->ip = packet_at(p->m, 0);
-    enum loss_reason fault = family == IP_V4 ? parse4(p, &k) : parse6(p, &k);
+    enum loss_reason fault = family == IP_V4 ? parse4(p, &u) : parse6(p, &u);
     if (forward_unlikely(fault))
         return fault;
-    if (forward_unlikely(p->size < p->m->pkt_len))
-        leave_out_tail(f, p->m, p->size);
-    p->meta->flow = flow_hash(&k);
-    if (p->origin == INNER_ACCESS && f->elephants)
-        elephant_count(f->elephants, &k, p->meta->flow, p->meta->tenant, p->meta->class_, p->size, p->now);
-    return LOSS_NONE;
+    if (family == IP_V4) /* half the mixing is of constants */
+        p->meta->flow = flow_hash_words(p->vrf->id, IP_V4, u.proto, u.src_port, u.dst_port, p->src[0], 0, p->dst[0], 0);
+    else
+        p->meta->flow = flow_hash_words(
+            p->vrf->id, IP_V6, u.proto, u.src_port, u.dst_port, p->src[0], p->src[1], p->dst[0], p->dst[1]);
+    return parsed(f, p, &u);
 }
 
 /* --- where it goes ------------------------------------------------------------------------------------------- */
@@ -165,8 +209,8 @@ static void to_host(struct forward *f, struct inner *p, const struct hop *h)
 
 void inner_route(struct forward *f, struct inner *p)
 {
-    uint32_t index = p->family == IP_V4 ? poptrie_find4(&p->vrf->v4, bytes_get_be32(p->ip + IP4_DST))
-                                        : poptrie_find6(&p->vrf->v6, p->ip + IP6_DST);
+    uint32_t index =
+        poptrie_walk(p->family == IP_V4 ? &p->vrf->v4 : &p->vrf->v6, BYTES_BE64(p->dst[0]), BYTES_BE64(p->dst[1]));
     if (forward_unlikely(index == HOP_NONE)) {
         report_inner_no_route(f, p);
         inner_drop(f, p, LOSS_NO_ROUTE, p->port);

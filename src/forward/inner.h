@@ -11,8 +11,9 @@ struct inner {
     struct packet_meta *meta;
     struct vrf *vrf;
     uint8_t *ip;
-    uint32_t size; /* of the IP packet: m's length */
-    uint16_t port; /* where it came in; LANE_PORTS_MOST: nowhere */
+    uint32_t size;           /* of the IP packet: m's length */
+    uint64_t src[2], dst[2]; /* addresses as they lie in memory, an IPv4 one in the first half of the first word */
+    uint16_t port;           /* where it came in; LANE_PORTS_MOST: nowhere */
     uint16_t vlan;
     uint8_t family;
     uint8_t origin; /* enum inner_origin */

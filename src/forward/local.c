@@ -114,8 +114,9 @@ void local_deliver(struct forward *f, struct inner *p, const struct hop *h)
     }
     struct ip_addr to = h->gateway;
     if (h->kind == ROUTE_ATTACHED) {
-        to = (struct ip_addr){.family = p->family};
-        memcpy(to.a.b, p->ip + (p->family == IP_V4 ? IP4_DST : IP6_DST), p->family == IP_V4 ? 4 : 16);
+        to.family = p->family;
+        memcpy(to.a.b, &p->dst[0], 8); /* in whole words, as they will be read */
+        memcpy(to.a.b + 8, &p->dst[1], 8);
     }
     const uint8_t *mac = neighbour_resolve(f->neighbours, a->net, &to, p->m, p->now);
     if (forward_likely(mac))

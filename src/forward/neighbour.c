@@ -92,10 +92,22 @@ static struct neighbour_key key_of(uint32_t net, const struct ip_addr *a)
     return (struct neighbour_key){.net = net, .family = a->family, .a = a->a};
 }
 
-uint32_t neighbour_index(const struct neighbour_table *t, uint32_t net, const struct ip_addr *a)
+/* Recent answers first: an entry is compared with what is asked for, so none of them can be out of date. */
+uint32_t neighbour_index(struct neighbour_table *t, uint32_t net, const struct ip_addr *a)
 {
+    uint64_t hi, lo, known[2];
+    memcpy(&hi, a->a.b, 8);
+    memcpy(&lo, a->a.b + 8, 8);
+    uint32_t *recent = &t->recent[((hi ^ lo ^ net) * 0x9e3779b97f4a7c15u) >> 56];
+    const struct neighbour *n = &t->all[*recent];
+    memcpy(known, n->key.a.b, 16);
+    if (n->key.net == net && n->key.family == a->family && known[0] == hi && known[1] == lo)
+        return *recent;
     struct neighbour_key key = key_of(net, a);
-    return table_find(&t->by_key, &key);
+    uint32_t i = table_find(&t->by_key, &key);
+    if (i != TABLE_NONE)
+        *recent = i;
+    return i;
 }
 
 static void forget(struct neighbour_table *t, uint32_t i, bool failed, int64_t now)
@@ -323,7 +335,8 @@ const struct neighbour_counters *neighbour_counters(const struct neighbour_table
 enum neighbour_state neighbour_look(
     const struct neighbour_table *t, uint32_t net, const struct ip_addr *a, uint8_t ret_mac[6])
 {
-    uint32_t i = neighbour_index(t, net, a);
+    struct neighbour_key key = key_of(net, a);
+    uint32_t i = table_find(&t->by_key, &key);
     if (i == NO_NEIGHBOUR)
         return NEIGHBOUR_NONE;
     if (ret_mac)

@@ -55,13 +55,14 @@ struct neighbour_table {
     struct net *nets;
     uint32_t neighbours_most, nets_most, reserved, free;
     struct table by_key;        /* struct neighbour_key to index */
+    uint32_t recent[256];       /* indices that were asked for lately */
     struct deadlines deadlines; /* neighbours, then nets (their next advertisement) */
     uint64_t seed, draws;
     struct neighbour_counters counters;
 };
 
 /* neighbour.c */
-uint32_t neighbour_index(const struct neighbour_table *t, uint32_t net, const struct ip_addr *a);
+uint32_t neighbour_index(struct neighbour_table *t, uint32_t net, const struct ip_addr *a);
 /* What was heard of an address: its MAC, and whether it proves that the host hears us (an answer to our question).
  * `make`: a host that is not known yet is noted too. */
 void neighbour_heard(struct neighbour_table *t, uint32_t net, const struct ip_addr *a, const uint8_t mac[6],

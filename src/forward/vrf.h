@@ -21,17 +21,14 @@ static inline struct poptrie *vrf_table(const struct vrf *v, uint8_t family)
 }
 
 /* The hop for an address of the underlay; NULL: none. */
-static inline const struct hop *underlay_find(struct forward *f, const uint8_t da[16])
+static inline const struct hop *underlay_find(struct forward *f, struct prefix_key da)
 {
-    uint64_t hi, lo;
-    memcpy(&hi, da, 8);
-    memcpy(&lo, da + 8, 8);
-    uint64_t mixed = (hi ^ lo * 0x9e3779b97f4a7c15u) * 0xbf58476d1ce4e5b9u;
+    uint64_t mixed = (da.hi ^ da.lo * 0x9e3779b97f4a7c15u) * 0xbf58476d1ce4e5b9u;
     struct da_entry *e = &f->da_cache[mixed >> 54];
-    if (forward_unlikely(e->hi != hi || e->lo != lo || e->version != f->underlay_version)) {
-        e->hop = poptrie_find6(&f->vrfs[0]->v6, da);
-        e->hi = hi;
-        e->lo = lo;
+    if (forward_unlikely(e->hi != da.hi || e->lo != da.lo || e->version != f->underlay_version)) {
+        e->hop = poptrie_walk(&f->vrfs[0]->v6, da.hi, da.lo);
+        e->hi = da.hi;
+        e->lo = da.lo;
         e->version = f->underlay_version;
     }
     return e->hop == HOP_NONE ? NULL : &f->hops.hops[e->hop];

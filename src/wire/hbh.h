@@ -20,6 +20,7 @@
 #include "wire/ip.h"
 
 #define HBH_SIZE         32u /* with all options */
+#define HBH_NO_LANE_SIZE 24u /* with marking and NR */
 #define HBH_OPTIONS_MOST 32u /* a header with more, padding included, is refused (RFC 9673 section 5.2.2) */
 
 enum hbh_option {
@@ -94,24 +95,31 @@ static inline void hbh_mark_get(struct hbh *h, const uint8_t data[4])
     h->mark = (uint8_t)((v >> 11 & 1) | (v >> 9 & 2));
 }
 
-/* True when the header at p (with at least `len` bytes there) is in the canonical layout; then *ret is what hbh_parse
- * would give. False says nothing: hbh_parse decides. */
+/* True when the header at p (with at least `len` bytes there) is in the canonical layout, with all three options or without
+ * the lane's; then *ret is what hbh_parse would give. False says nothing: hbh_parse decides. */
 static inline bool hbh_canonical(struct hbh *ret, const uint8_t *p, size_t len, const struct hbh_types *types)
 {
-    if (len < HBH_SIZE || bytes_get_be32(p) << 8 != 0x03120400u ||
-        bytes_get_be32(p + 8) != (0x01000008u | (uint32_t)types->nr << 8) ||
-        bytes_get_be32(p + 20) != (0x01000008u | (uint32_t)types->lane << 8) || p[HBH_NR_AT + 1] != 0)
+    uint32_t head = len >= HBH_NO_LANE_SIZE ? bytes_get_be32(p) << 8 : 0;
+    if ((head & ~0x01000000u) != 0x02120400u || bytes_get_be32(p + 8) != (0x01000008u | (uint32_t)types->nr << 8) ||
+        p[HBH_NR_AT + 1] != 0)
         return false;
-    ret->size = HBH_SIZE;
+    bool lane = head & 0x01000000u;
+    if (lane ? len < HBH_SIZE || bytes_get_be32(p + 20) != (0x01000008u | (uint32_t)types->lane << 8)
+             : bytes_get_be32(p + 20) != 0x01020000u)
+        return false;
+    ret->size = lane ? HBH_SIZE : HBH_NO_LANE_SIZE;
     ret->next = p[0];
-    ret->has = HBH_HAS_ALL;
+    ret->has = lane ? HBH_HAS_ALL : HBH_HAS_MARK | HBH_HAS_NR;
     ret->nr_flags = p[HBH_NR_AT];
     ret->mark_at = HBH_MARK_AT;
     ret->nr_at = HBH_NR_AT;
-    ret->lane_at = HBH_LANE_AT;
+    ret->lane_at = lane ? HBH_LANE_AT : 0;
     ret->slice = bytes_get_be32(p + HBH_NR_AT + 4);
     hbh_mark_get(ret, p + HBH_MARK_AT);
-    hbh_lane_get(ret, p + HBH_LANE_AT);
+    ret->lane_index = ret->lane_epoch = 0;
+    ret->lane_cell = 0;
+    if (lane)
+        hbh_lane_get(ret, p + HBH_LANE_AT);
     return true;
 }
 

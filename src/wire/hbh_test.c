@@ -89,7 +89,7 @@ static void test_every_combination(void **state)
         assert_int_equal(got.mark_at % 4 + got.nr_at % 4 + got.lane_at % 4, 0);
         assert_int_equal(got.slice, has & HBH_HAS_NR ? 77 : 0);
         assert_int_equal(got.lane_cell, has & HBH_HAS_LANE ? 0xa0b0c0d0 : 0);
-        assert_int_equal(hbh_canonical(&got, to, n, &types), has == HBH_HAS_ALL);
+        assert_int_equal(hbh_canonical(&got, to, n, &types), has == HBH_HAS_ALL || has == (HBH_HAS_MARK | HBH_HAS_NR));
     }
     assert_int_equal(hbh_size(HBH_HAS_MARK), 8);
     assert_int_equal(hbh_size(0), 0);
@@ -166,15 +166,21 @@ static void test_malformed(void **state)
 /* What the recogniser takes for canonical is what the parser says, whichever byte is changed. */
 static void test_recogniser_agrees(void **state)
 {
-    for (unsigned i = 0; i < HBH_SIZE * 64; i++) {
+    struct hbh short_one = full;
+    short_one.has = HBH_HAS_MARK | HBH_HAS_NR;
+    for (unsigned i = 0; i < HBH_SIZE * 128; i++) {
         uint8_t p[HBH_SIZE];
-        struct hbh fast = {0}, slow;
+        struct hbh fast, slow;
         uint32_t at;
+        size_t size = HBH_SIZE;
+        memset(&fast, 0xff, sizeof(fast));
         memcpy(p, canonical, sizeof(p));
-        p[i % HBH_SIZE] = (uint8_t)rng_u64(5, i);
-        if (!hbh_canonical(&fast, p, sizeof(p), &types))
+        if (i % 2)
+            size = hbh_encode(p, &short_one, &types);
+        p[i / 2 % size] = (uint8_t)rng_u64(5, i);
+        if (!hbh_canonical(&fast, p, size, &types))
             continue;
-        assert_int_equal(hbh_parse(&slow, &at, p, sizeof(p), &types), HBH_OK);
+        assert_int_equal(hbh_parse(&slow, &at, p, size, &types), HBH_OK);
         same(&fast, &slow);
     }
 }
