@@ -48,6 +48,8 @@ static void print_work(FILE *to, const struct lab_work_result *w)
     fprintf(to, "  %-18.18s %5u %12s %10s %10s %10s %10s %10llu %8s\n", w->name, w->flows, rate(a, w->goodput_bps),
         period_if(b, w->timed, w->p50_ns), period_if(c, w->timed, w->p99_ns), period_if(d, w->timed, w->p999_ns),
         period_if(e, w->heard, w->silence_ns), (unsigned long long)w->retransmitted, done);
+    if (w->broken)
+        fprintf(to, "  %-18s %llu queue pairs broke after timeouts in a row\n", "", (unsigned long long)w->broken);
     if (w->failed)
         fprintf(to, "  %-18s %u of %u programs failed: %s\n", "", w->failed, w->flows, w->why);
 }

@@ -204,6 +204,8 @@ static void read_flow(struct lab_work_result *r, struct span *s, double *seconds
         good = read_roce_source(r, s, f) && read_roce_sink(r, k, f);
     if (w->type == SCENARIO_WORK_COMMAND && f->ended)
         return; /* its time was over: however it took that */
+    if (w->type == SCENARIO_WORK_ROCE && good)
+        return; /* broken queue pairs are a result, and told as one */
     if (!ended_well(&f->source))
         note_failure(r, &f->source, "");
     else if (!good)

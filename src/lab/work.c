@@ -16,6 +16,8 @@
 #define WORDS        40
 #define TEXTS        24
 
+static const volatile int never;
+
 /* A command line in the making; numbers and addresses are written into it. */
 struct words {
     const char *word[WORDS];
@@ -347,26 +349,31 @@ bool lab_work_over(const struct lab_work *k)
     return true;
 }
 
+/* Sources that were told once are not told again: a second ^C would end them without a word. */
+static void stop_sources(struct lab_work *k, struct lab_process **all)
+{
+    int64_t until = clock_now_ns() + DRAIN_GRACE;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < k->n_flows; i++) {
+        struct lab_flow *f = &k->flows[i];
+        if (!f->started)
+            continue;
+        all[n++] = &f->source;
+        if (!f->ended && (!ends_itself(k, f) || *k->world->interrupted))
+            lab_process_signal(&f->source, SIGINT);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        lab_process_wait(all[i], until, &never);
+    lab_process_stop(all, n, SIGTERM, SINK_GRACE);
+}
+
 void lab_work_stop(struct lab_work *k)
 {
     uint32_t hosts = k->world->plan->scenario->n_hosts, n = 0;
     struct lab_process **all = calloc(k->n_flows + hosts + 1, sizeof(*all));
     if (!all)
         return;
-    for (uint32_t i = 0; i < k->n_flows; i++)
-        if (k->flows[i].started && !ends_itself(k, &k->flows[i]))
-            all[n++] = &k->flows[i].source;
-    lab_process_stop(all, n, SIGINT, DRAIN_GRACE);
-    n = 0;
-    int64_t until = clock_now_ns() + DRAIN_GRACE;
-    for (uint32_t i = 0; i < k->n_flows; i++)
-        if (k->flows[i].started && ends_itself(k, &k->flows[i])) {
-            if (!*k->world->interrupted)
-                lab_process_wait(&k->flows[i].source, until, k->world->interrupted);
-            all[n++] = &k->flows[i].source;
-        }
-    lab_process_stop(all, n, SIGINT, SINK_GRACE);
-    n = 0;
+    stop_sources(k, all);
     for (uint32_t i = 0; i < k->n_flows; i++)
         if (k->flows[i].sink.pid)
             all[n++] = &k->flows[i].sink;
