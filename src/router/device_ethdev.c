@@ -17,7 +17,7 @@
 struct ethdev {
     struct device d;
     uint16_t id;
-    char device[128];
+    char device[256];
     struct {
         struct rte_mbuf *m;
         int64_t at_ns;
@@ -111,7 +111,7 @@ static const struct device_ops ops = {.receive = receive,
 
 static int find(struct ethdev *e, struct error *err)
 {
-    char bus_name[128];
+    char bus_name[256];
     snprintf(bus_name, sizeof(bus_name), "%.*s", (int)strcspn(e->device, ","), e->device);
     if (rte_eth_dev_get_port_by_name(bus_name, &e->id) == 0)
         return 0;

@@ -29,7 +29,7 @@ struct config_tap {
 };
 
 struct config_pci {
-    char address[128];
+    char address[256];
     uint32_t descriptors;
 };
 

@@ -167,7 +167,8 @@ static void on_timers(struct event_source *e, int64_t now)
     if (!n->f)
         return;
     enter(n);
-    lane_awake(forward_lanes(n->f), now - NODE_ROUND_NS); /* a worker looks all the time; we only when there is something */
+    lane_awake(
+        forward_lanes(n->f), now - NODE_ROUND_NS); /* a worker looks all the time; we only when there is something */
     int64_t next = forward_poll(n->f, now);
     n->sim->inside = NULL;
     if (next != INT64_MAX)
