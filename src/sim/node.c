@@ -242,6 +242,7 @@ void node_kill(struct node *n, int64_t now)
     if (!n->f)
         return;
     node_read_losses(n);
+    n->sim->killed = true;
     n->recorded += counted(forward_loss(n->f));
     uint64_t before = n->lost;
     enter(n);

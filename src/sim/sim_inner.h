@@ -45,6 +45,7 @@ struct sim {
     uint64_t lost_wire; /* packets of streams */
     uint64_t lost_cut, lost_control;
     uint64_t host_packets; /* of streams, freed: delivered or lost */
+    bool killed;           /* a router was */
     double seconds;
 
     struct event_source sense_timer;
