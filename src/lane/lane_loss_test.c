@@ -89,8 +89,11 @@ static void each_lost_packet_is_recorded_once_at_its_link(void **state)
                 if (r.reason == LOSS_LINK && r.packets)
                     by_flow[r.flow < 3 ? r.flow : 0]++;
         }
-        for (unsigned i = 0; i < 2; i++)
+        for (unsigned i = 0; i < 2; i++) {
             assert_int_equal(by_flow[i + 1], net->flow[i].sent - net->flow[i].delivered);
+            for (uint32_t node = 2; node <= 3; node++) /* and the credit of all of them has come back */
+                assert_int_equal(credit_occupied(&testing_rx(net, node, net->flow[i].lane)->credit), 0);
+        }
         testing_net_free(net);
     }
 }

@@ -37,6 +37,7 @@ static void a_cut_fibre_loses_what_it_must_and_says_so(void **state)
             testing_net_run(net, 50 * NS_PER_MS);
             assert_int_equal(net->node[1].of_kind[LANE_EVENT_DOWN], cut);
             assert_false(net->flow[f].tx->complete);
+            assert_true(testing_losses(net, LOSS_CUT) >= (uint64_t)cut * 64); /* also what waited at the ingress */
             l->cut = false;
             assert_true(testing_net_complete(net, NS_PER_S));
             assert_int_equal(net->node[1].of_kind[LANE_EVENT_OPEN], cut + 1);
@@ -132,6 +133,50 @@ static void packets_of_an_epoch_before_are_counted_exactly(void **state)
     /* The session stood until the new one was agreed, a round trip later: until then they were good. */
     uint64_t stale = testing_losses(net, LOSS_STALE_EPOCH);
     assert_int_equal(net->flow[f].delivered - before + stale, under_way);
+    testing_net_free(net);
+}
+
+/* However well they would fit: a packet's epoch must be that of the session, its index that of a lane of that port. */
+static void packets_that_belong_to_no_lane_of_the_session_are_dropped(void **state)
+{
+    (void)state;
+    struct testing_net *net = testing_chain(3, 2, NULL, 100 * NS_PER_US, &core);
+    struct testing_flow near = full;
+    near.path[1] = 0;
+    near.backlog = 0;
+    unsigned f = testing_flow_add(net, &near);
+    assert_true(testing_net_complete(net, NS_PER_S));
+    const struct lane_tx *t = net->flow[f].tx;
+    struct lane_node *n = net->node[2].lanes;
+    const struct {
+        uint16_t port, index, epoch;
+        uint32_t cell;
+        int reason;
+    } wrong[] = {
+        {0, t->index, (uint16_t)(t->epoch + 1), 0, LOSS_STALE_EPOCH},
+        {1, t->index, t->epoch, 0, LOSS_STALE_EPOCH},
+        {TESTING_HOST_PORT, t->index, t->epoch, 0, LOSS_STALE_EPOCH},
+        {0, (uint16_t)(t->index + 1), t->epoch, 0, LOSS_UNKNOWN_LANE},
+        {0, 0xffff, t->epoch, 0, LOSS_UNKNOWN_LANE},
+        {0, t->index, t->epoch, 8, LOSS_BEYOND_CREDIT},
+        {0, t->index, t->epoch, 0x7fffffff, LOSS_BEYOND_CREDIT},
+        {0, t->index, t->epoch, 0x80000000, LOSS_DUPLICATE},
+        {0, t->index, t->epoch, 0xffffffff, LOSS_DUPLICATE},
+    };
+    for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        uint8_t option[8];
+        int reason = LOSS_NONE;
+        bytes_put_be16(option, wrong[i].index);
+        bytes_put_be16(option + 2, wrong[i].epoch);
+        bytes_put_be32(option + 4, wrong[i].cell);
+        uint64_t before = lane_loss(n)->packets[wrong[i].reason];
+        assert_null(lane_receive(n, wrong[i].port, option, 1, net->now, &reason));
+        assert_int_equal(reason, wrong[i].reason);
+        assert_int_equal(lane_loss(n)->packets[wrong[i].reason], before + 1);
+    }
+    const struct lane_rx *r = testing_rx(net, 2, net->flow[f].lane);
+    assert_int_equal(r->credit.arrived, 0);
+    assert_int_equal(r->credit.lost, 0);
     testing_net_free(net);
 }
 
@@ -311,6 +356,7 @@ int main(void)
         cmocka_unit_test(a_cut_of_a_bad_link_is_accounted_for_as_well),
         cmocka_unit_test(any_router_may_restart),
         cmocka_unit_test(packets_of_an_epoch_before_are_counted_exactly),
+        cmocka_unit_test(packets_that_belong_to_no_lane_of_the_session_are_dropped),
         cmocka_unit_test(forged_and_replayed_frames_change_nothing),
         cmocka_unit_test(frames_of_an_earlier_session_change_nothing),
         cmocka_unit_test(the_shell_says_that_the_carrier_is_lost),
