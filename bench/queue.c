@@ -52,7 +52,7 @@ static double run_once(const struct bench *b, uint64_t packets)
     struct testing_port *t = testing_port_create(MBUFS, 256, 1, &c, LANE_MODE_LANES);
     struct port *p = &t->port[0];
     struct rte_mbuf *m[BATCH];
-    uint64_t i = 0, done = 0, calls = 0;
+    uint64_t i = 0, done = 0;
     int64_t now = 0;
     t->slab->poison = false;
     p->lossy[LANE_BULK].limits.drop_cells = 0;
@@ -66,7 +66,6 @@ static double run_once(const struct bench *b, uint64_t packets)
         unsigned n = port_dequeue(p, m, BATCH, now);
         put(t, b, m, n, &i, now);
         done += n;
-        calls++;
         now = port_next(p, now) + 500;
     }
     double ns = (double)(clock_now_ns() - begin) / (double)done;
