@@ -96,6 +96,15 @@ static uint32_t pool_cells(const struct config_port *p)
     return cells < 4096 ? 4096 : cells > 262144 ? 262144 : (uint32_t)cells;
 }
 
+/* What is under way over a long fibre is unclassified too: a window of the ring alone would throttle it. */
+static uint32_t ring_and_fibre(const struct config_port *p)
+{
+    uint32_t ring = p->has_memif ? p->memif.ring : 1024;
+    double rtt = p->rtt_ns ? (double)p->rtt_ns * 1e-9 : p->fibre.km * 1e-5;
+    double cells = 4 * (double)(p->rate_bps ? p->rate_bps : p->fibre.rate_bps) * rtt / 8 / PACKET_CELL;
+    return ring + (cells > 262144 ? 262144 : (uint32_t)cells);
+}
+
 static int check_port(struct router_config *c, unsigned i, struct error *err)
 {
     struct config_port *p = &c->ports[i];
@@ -124,7 +133,7 @@ static int check_port(struct router_config *c, unsigned i, struct error *err)
     if (p->kind == PORT_CORE && !p->pool_cells)
         p->pool_cells = pool_cells(p);
     if (p->kind == PORT_CORE && !p->link_window)
-        p->link_window = p->has_memif ? p->memif.ring : 1024;
+        p->link_window = ring_and_fibre(p);
     return 0;
 }
 
