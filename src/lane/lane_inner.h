@@ -4,6 +4,7 @@
  *   link.c        sessions between neighbours: HELLO, keys, epochs, silence
  *   frames.c      control frames out and in: seal, sequence, dispatch
  *   sender.c      lane_tx: what the sending end of a lane does in time (open, sync, release, close)
+ *   sender_time.c what it says again
  *   receiver.c    lane_rx: packets that arrive, soft state, the end
  *   signal.c      OPEN, ACCEPT, REFUSE, DOWN, CLOSE hop by hop; admission
  *   credits.c     CREDIT out and in
@@ -293,8 +294,9 @@ void link_confirm(struct lane_link *l, int64_t now); /* a sealed frame has come 
 void link_lost(struct lane_link *l, int64_t now);    /* ends the session */
 int64_t link_silence_ns(const struct lane_node *n);
 int64_t link_hello_ns(const struct lane_node *n);
-int64_t link_rtt(const struct lane_link *l);     /* a guess before it is known */
-int64_t link_tell_ns(const struct lane_link *l); /* T_adv */
+int64_t link_rtt(const struct lane_link *l);      /* a guess before it is known */
+int64_t link_tell_ns(const struct lane_link *l);  /* T_adv */
+int64_t link_again_ns(const struct lane_link *l); /* long enough for an answer, unless something was lost */
 int64_t link_echo(const struct lane_link *l, int64_t now);
 void link_credit_clock(struct lane_link *l, int64_t sent_ns, int64_t echo_ns, int64_t now);
 
@@ -336,6 +338,8 @@ void tx_cut(struct lane_tx *t, uint8_t reason, uint64_t where, bool session, int
 void tx_refused(struct lane_tx *t, const struct lane_refuse *r, int64_t now);
 void tx_link_up(struct lane_tx *t, int64_t now);
 void tx_opened(struct lane_tx *t, const struct lane_accept *a, int64_t now);
+void tx_release_send(struct lane_tx *t, int64_t now);
+void tx_begin_closing(struct lane_tx *t, int64_t now);
 void tx_done(struct lane_tx *t, int64_t now);                             /* nothing is owed to the peer any more */
 bool tx_accepted(const struct lane_tx *t);                                /* the peer knows it, in this session */
 void tx_name(struct lane_link *l, const struct lane_gap *g, int64_t now); /* the peer reports a loss */

@@ -55,6 +55,11 @@ int64_t link_tell_ns(const struct lane_link *l)
     return t < 20 * NS_PER_US ? 20 * NS_PER_US : t > NS_PER_MS ? NS_PER_MS : t;
 }
 
+int64_t link_again_ns(const struct lane_link *l)
+{
+    return link_rtt(l) * 3 / 2 + NS_PER_MS;
+}
+
 static void rtt_sample(struct lane_link *l, int64_t echo_ns, int64_t now)
 {
     int64_t rtt = now - echo_ns;

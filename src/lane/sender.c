@@ -6,24 +6,10 @@
  *             CLOSING (the peer says DOWN), or ENDING (the session is over) → free, or OPENING again at its ingress */
 #include "lane/lane_inner.h"
 
-#define SYNC_MOST_NS   (160 * NS_PER_MS)
 #define OPEN_MARGIN_NS (5 * NS_PER_MS)
-#define OPEN_MOST_NS   (50 * NS_PER_MS)
 #define REFUSED_NS     (50 * NS_PER_MS)
 #define SOON_NS        (5 * NS_PER_MS) /* what refuses it passes by itself: a link that is coming up, credit under way */
 #define ASK_FOR_NS     (3 * NS_PER_S)
-#define LINGER_LOOK_NS (2 * NS_PER_MS)
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Long enough for an answer, unless something was lost. */
-static int64_t again_ns(const struct lane_link *l)
-{
-    return link_rtt(l) * 3 / 2 + NS_PER_MS;
-}
 
 void tx_arm(struct lane_tx *t, int64_t at)
 {
@@ -99,7 +85,7 @@ void tx_done(struct lane_tx *t, int64_t now)
     tx_arm(t, now);
 }
 
-static void begin_closing(struct lane_tx *t, int64_t now)
+void tx_begin_closing(struct lane_tx *t, int64_t now)
 {
     t->inner->state = TX_CLOSING;
     t->inner->close_at = now;
@@ -214,7 +200,7 @@ void tx_cut(struct lane_tx *t, uint8_t reason, uint64_t where, bool session, int
     }
     if (session && tx_accepted(t)) {
         x->discard = true;
-        begin_closing(t, now);
+        tx_begin_closing(t, now);
     } else if (session) {
         tx_done(t, now);
     } else {
@@ -230,7 +216,7 @@ void tx_link_up(struct lane_tx *t, int64_t now)
         x->open_wait = link_rtt(tx_link(t)) + OPEN_MARGIN_NS;
     } else if (x->state == TX_ENDING) {
         x->ask_at = now;
-        x->ask_wait = again_ns(tx_link(t));
+        x->ask_wait = link_again_ns(tx_link(t));
         x->give_up_at = now + ASK_FOR_NS;
     }
     tx_arm(t, now);
@@ -296,11 +282,11 @@ void tx_opened(struct lane_tx *t, const struct lane_accept *a, int64_t now)
     }
 }
 
-static void release_send(struct lane_tx *t, int64_t now)
+void tx_release_send(struct lane_tx *t, int64_t now)
 {
     struct lane_link *l = tx_link(t);
     struct frame f;
-    t->inner->release_at = now + again_ns(l);
+    t->inner->release_at = now + link_again_ns(l);
     tx_arm(t, t->inner->release_at);
     if (!frame_begin(&f, l, LANE_RELEASE))
         return;
@@ -325,7 +311,7 @@ void tx_reclaimed(struct lane_link *l, const uint8_t *body, uint32_t len, int64_
     if (!t->inner->releasing && r.generation == t->credit.generation) {
         credit_release(&t->credit, r.keep);
         t->inner->releasing = true;
-        release_send(t, now);
+        tx_release_send(t, now);
     }
 }
 
@@ -348,140 +334,4 @@ void tx_name(struct lane_link *l, const struct lane_gap *g, int64_t now)
     else if (g->kind == LANE_GAP_UNKNOWN || g->cells)
         report_name(t, x->ended_known, x->ended_sent - x->ended_known, LOSS_LINK_DOWN, now);
     tx_done(t, now);
-}
-
-/* --- time ---------------------------------------------------------------------------------------------------- */
-
-static void sync_send(struct lane_tx *t, uint64_t session, uint16_t index, uint64_t sent, int64_t now)
-{
-    struct frame f;
-    if (!frame_begin(&f, tx_link(t), LANE_SYNC))
-        return;
-    lane_sync_encode(f.body, session);
-    lane_sync_entry_put(f.body, 0, &(struct lane_sync_entry){.ref = (uint16_t)t->slot, .index = index, .sent = sent});
-    frame_send(&f, LANE_SYNC, LANE_SYNC_SIZE + LANE_SYNC_ENTRY, now);
-}
-
-/* Quiet since the last look, which lies longer back than any link reorders: what has not been heard of is lost, or what
- * the peer said about it. Also how a lane without credit asks for news. */
-static int64_t sync_timer(struct lane_tx *t, int64_t now)
-{
-    struct lane_tx_inner *x = t->inner;
-    struct lane_link *l = tx_link(t);
-    if (!t->watched || !t->open)
-        return INT64_MAX;
-    if (now < x->sync_at)
-        return x->sync_at;
-    int64_t least = again_ns(l) > LANE_SYNC_NS ? again_ns(l) : LANE_SYNC_NS;
-    bool quiet = t->credit.sent == x->sync_mark;
-    if (quiet && t->credit.sent == x->known && !t->queue.head) {
-        t->watched = false;
-        return INT64_MAX;
-    }
-    if (quiet)
-        sync_send(t, 0, t->index, t->credit.sent, now);
-    x->sync_wait = quiet ? x->sync_wait * 2 : least;
-    x->sync_wait = x->sync_wait > SYNC_MOST_NS && least < SYNC_MOST_NS ? SYNC_MOST_NS : x->sync_wait;
-    x->sync_wait = x->sync_wait < least ? least : x->sync_wait;
-    x->sync_mark = t->credit.sent;
-    return x->sync_at = now + x->sync_wait;
-}
-
-static int64_t open_timer(struct lane_tx *t, int64_t now)
-{
-    struct lane_tx_inner *x = t->inner;
-    if (!t->wire->up)
-        return INT64_MAX; /* tx_link_up */
-    if (now < x->open_at)
-        return x->open_at;
-    signal_open_send(t, now);
-    int64_t most = x->refused ? LANE_REFRESH_NS : again_ns(tx_link(t)) + OPEN_MOST_NS;
-    x->open_wait = x->open_wait * 2 > most ? most : x->open_wait * 2;
-    return x->open_at = now + (t->complete ? LANE_REFRESH_NS : x->open_wait);
-}
-
-static int64_t open_state_timer(struct lane_tx *t, int64_t now)
-{
-    struct lane_tx_inner *x = t->inner;
-    int64_t next = open_timer(t, now);
-    next = earlier(next, sync_timer(t, now));
-    if (x->releasing && now >= x->release_at)
-        release_send(t, now);
-    if (x->releasing)
-        next = earlier(next, x->release_at);
-    return earlier(next, watchdog_tx(t, now));
-}
-
-/* Nothing may overtake the last packet: CLOSE waits until the link cannot reorder over it. */
-static int64_t drain_timer(struct lane_tx *t, int64_t now)
-{
-    struct lane_tx_inner *x = t->inner;
-    if (t->queue.head) {
-        x->close_at = INT64_MAX;
-        return now + NS_PER_MS / 5;
-    }
-    if (x->close_at == INT64_MAX)
-        x->close_at = now + LANE_REORDER_NS;
-    else if (now >= x->close_at)
-        begin_closing(t, now);
-    return x->close_at;
-}
-
-static int64_t close_timer(struct lane_tx *t, int64_t now)
-{
-    struct lane_tx_inner *x = t->inner;
-    if (now >= x->close_at) {
-        signal_close_send(t, now);
-        x->close_at = now + again_ns(tx_link(t));
-    }
-    return x->close_at;
-}
-
-/* False: done with. */
-static bool linger(struct lane_tx *t, int64_t now)
-{
-    struct lane_tx_inner *x = t->inner;
-    if (tx_link(t)->losses_done < x->linger && now < x->give_up_at)
-        return true;
-    tx_done(t, now);
-    return false;
-}
-
-static bool ask(struct lane_tx *t, int64_t now, int64_t *next)
-{
-    struct lane_tx_inner *x = t->inner;
-    if (now >= x->give_up_at) {
-        report_name(t, x->ended_known, x->ended_sent - x->ended_known, LOSS_LINK_DOWN, now);
-        tx_done(t, now);
-        return false;
-    }
-    if (tx_link(t)->state == LINK_UP && now >= x->ask_at) {
-        sync_send(t, x->ended_session, x->ended_index, x->ended_sent, now);
-        x->ask_at = now + x->ask_wait;
-        x->ask_wait *= 2;
-    }
-    *next = tx_link(t)->state == LINK_UP ? earlier(x->ask_at, x->give_up_at) : x->give_up_at;
-    return true;
-}
-
-void tx_timer(struct lane_tx *t, int64_t now)
-{
-    struct lane_tx_inner *x = t->inner;
-    int64_t next = INT64_MAX;
-    if (x->state == TX_LINGER && linger(t, now))
-        next = now + LINGER_LOOK_NS;
-    else if (x->state == TX_ENDING)
-        ask(t, now, &next);
-    if (x->state == TX_OPENING)
-        next = earlier(next, open_timer(t, now));
-    if (x->state == TX_OPEN || x->state == TX_DRAINING)
-        next = open_state_timer(t, now);
-    if (x->state == TX_DRAINING)
-        next = earlier(next, drain_timer(t, now));
-    if (x->state == TX_CLOSING)
-        next = earlier(next, close_timer(t, now));
-    if (x->state != TX_FREE && x->ingress)
-        next = earlier(next, move_timer(t, now));
-    if (x->state != TX_FREE && next != INT64_MAX)
-        tx_arm(t, next <= now ? now + 1 : next);
 }
