@@ -82,12 +82,12 @@ static void grow(struct bgp_attribute_table *t)
 /* --- the summary --------------------------------------------------------------------------------------------------------- */
 
 /* RFC 4271 9.1.2.2 a: a set counts one; RFC 5065 5.3: confederation segments (types 3, 4) count nothing. */
-static void read_path(struct bgp_attributes *a, const uint8_t *v, size_t len, unsigned width)
+static void read_path(struct bgp_attributes *a, const uint8_t *v, size_t len)
 {
-    for (size_t at = 0; at + 2 <= len; at += 2 + (size_t)v[at + 1] * width) {
+    for (size_t at = 0; at + 2 <= len; at += 2 + (size_t)v[at + 1] * 4) {
         uint8_t type = v[at], n = v[at + 1];
         if (at == 0 && type == 2)
-            a->neighbour_as = width == 4 ? bytes_get_be32(v + 2) : bytes_get_be16(v + 2);
+            a->neighbour_as = bytes_get_be32(v + 2);
         a->path_length = (uint16_t)(a->path_length + (type == 2 ? n : type == 1));
     }
 }
@@ -113,14 +113,14 @@ static void read_communities(struct bgp_attributes *a, const uint8_t *v, size_t 
         }
 }
 
-static void read_one(struct bgp_attributes *a, uint8_t type, const uint8_t *v, uint16_t len, unsigned as_width)
+static void read_one(struct bgp_attributes *a, uint8_t type, const uint8_t *v, uint16_t len)
 {
     switch (type) {
     case BGP_ORIGIN:
         a->origin = v[0];
         break;
     case BGP_AS_PATH:
-        read_path(a, v, len, as_width);
+        read_path(a, v, len);
         break;
     case BGP_MED:
         a->med = bytes_get_be32(v);
@@ -159,6 +159,11 @@ static bool next_raw(const uint8_t *bytes, size_t len, size_t *at, struct bgp_at
     return true;
 }
 
+bool bgp_attributes_next(const struct bgp_attributes *a, size_t *at, struct bgp_attribute *ret)
+{
+    return next_raw(a->bytes, a->len, at, ret);
+}
+
 const uint8_t *bgp_attributes_find(const struct bgp_attributes *a, uint8_t type, uint16_t *ret_len)
 {
     struct bgp_attribute one;
@@ -181,11 +186,11 @@ static bool same(const struct bgp_attributes *a, uint64_t hash, const uint8_t *b
 }
 
 static int intern(struct bgp_attribute_table *t, const uint8_t *bytes, size_t len, const uint8_t *next_hop,
-    uint8_t next_hop_len, unsigned as_width, struct bgp_attributes **ret)
+    uint8_t next_hop_len, struct bgp_attributes **ret)
 {
     if (next_hop_len > sizeof(*ret)->next_hop)
         return -EINVAL;
-    uint64_t hash = hash_bytes(hash_bytes(as_width, bytes, len), next_hop, next_hop_len);
+    uint64_t hash = hash_bytes(hash_bytes(len, bytes, len), next_hop, next_hop_len);
     for (struct bgp_attributes *a = t->bucket[hash & (t->n_buckets - 1)]; a; a = a->chain)
         if (same(a, hash, bytes, len, next_hop, next_hop_len)) {
             a->references++;
@@ -205,7 +210,7 @@ static int intern(struct bgp_attribute_table *t, const uint8_t *bytes, size_t le
     struct bgp_attribute one;
     size_t at = 0;
     while (next_raw(bytes, len, &at, &one))
-        read_one(a, one.type, one.value, one.len, as_width);
+        read_one(a, one.type, one.value, one.len);
     if (t->count > t->n_buckets * 2)
         grow(t);
     a->chain = t->bucket[hash & (t->n_buckets - 1)];
@@ -217,7 +222,7 @@ static int intern(struct bgp_attribute_table *t, const uint8_t *bytes, size_t le
 }
 
 int bgp_attributes_of_update(
-    struct bgp_attribute_table *t, const struct bgp_update *u, bool for_mp, bool as4, struct bgp_attributes **ret)
+    struct bgp_attribute_table *t, const struct bgp_update *u, bool for_mp, struct bgp_attributes **ret)
 {
     uint8_t bytes[BGP_EXTENDED_MOST];
     size_t len = 0;
@@ -237,7 +242,7 @@ int bgp_attributes_of_update(
             bytes[len] |= BGP_FLAG_PARTIAL; /* RFC 4271 5: carried by one who does not know it */
         len += a->raw_len;
     }
-    return intern(t, bytes, len, next_hop, next_hop_len, as4 ? 4 : 2, ret);
+    return intern(t, bytes, len, next_hop, next_hop_len, ret);
 }
 
 int bgp_attributes_of_bytes(struct bgp_attribute_table *t, const uint8_t *bytes, size_t len, const uint8_t *next_hop,
@@ -256,7 +261,7 @@ int bgp_attributes_of_bytes(struct bgp_attribute_table *t, const uint8_t *bytes,
             return -EINVAL;
         at += head + n;
     }
-    return intern(t, bytes, len, next_hop, next_hop_len, 4, ret);
+    return intern(t, bytes, len, next_hop, next_hop_len, ret);
 }
 
 void bgp_attributes_hold(struct bgp_attributes *a)

@@ -30,15 +30,17 @@ void bgp_attribute_table_free(struct bgp_attribute_table *t);
 size_t bgp_attribute_table_count(const struct bgp_attribute_table *t);
 size_t bgp_attribute_table_bytes(const struct bgp_attribute_table *t);
 
-/* A reference to the set of an update (its next hop included); as4: the width of numbers in its AS_PATH. -ENOMEM. */
+/* A reference to the set of an update (its next hop included), whose AS numbers have four octets. -ENOMEM. */
 int bgp_attributes_of_update(
-    struct bgp_attribute_table *t, const struct bgp_update *u, bool for_mp, bool as4, struct bgp_attributes **ret);
+    struct bgp_attribute_table *t, const struct bgp_update *u, bool for_mp, struct bgp_attributes **ret);
 /* … of raw bytes, for routes that start here. -EINVAL when they are not well formed. */
 int bgp_attributes_of_bytes(struct bgp_attribute_table *t, const uint8_t *bytes, size_t len, const uint8_t *next_hop,
     uint8_t next_hop_len, struct bgp_attributes **ret);
 void bgp_attributes_hold(struct bgp_attributes *a);
 void bgp_attributes_drop(struct bgp_attribute_table *t, struct bgp_attributes *a); /* NULL allowed */
 
+/* One attribute after the other, in their order: false at the end. */
+bool bgp_attributes_next(const struct bgp_attributes *a, size_t *at, struct bgp_attribute *ret);
 /* The value of one attribute in it; NULL. */
 const uint8_t *bgp_attributes_find(const struct bgp_attributes *a, uint8_t type, uint16_t *ret_len);
 

@@ -1,27 +1,18 @@
 /* UPDATEs into RIBs: loops are noticed, route by route is announced or withdrawn, limits are kept. */
 #include "base/bytes.h"
+#include "bgp/as4.h"
 #include "bgp/inner.h"
-
-#include <string.h>
 
 /* --- loops ------------------------------------------------------------------------------------------------------------- */
 
-static bool path_contains(const struct bgp_update *u, uint32_t as, bool as4)
+static bool path_contains(const struct bgp_update *u, uint32_t as)
 {
     const struct bgp_attribute *a = bgp_attribute_find(u, BGP_AS_PATH);
-    unsigned width = as4 ? 4 : 2;
-    for (unsigned at = 0; a && at < a->len; at += 2 + a->value[at + 1] * width)
-        for (unsigned i = 0; i < a->value[at + 1]; i++) {
-            const uint8_t *p = a->value + at + 2 + i * width;
-            if ((as4 ? bytes_get_be32(p) : bytes_get_be16(p)) == as)
+    for (unsigned at = 0; a && at < a->len; at += 2 + a->value[at + 1] * 4)
+        for (unsigned i = 0; i < a->value[at + 1]; i++)
+            if (bytes_get_be32(a->value + at + 2 + i * 4) == as)
                 return true;
-        }
     return false;
-}
-
-static const uint8_t *cluster_of(const struct bgp_speaker *s)
-{
-    return bytes_get_be32(s->config.cluster) ? s->config.cluster : s->config.identifier;
 }
 
 /* RFC 4456 8: what we sent out ourselves, or reflected before, comes back. */
@@ -32,14 +23,24 @@ static bool came_back(const struct bgp_speaker *s, const struct bgp_update *u)
         return true;
     a = bgp_attribute_find(u, BGP_CLUSTER_LIST);
     for (unsigned at = 0; s->config.role == BGP_REFLECTOR && a && at < a->len; at += 4)
-        if (memcmp(a->value + at, cluster_of(s), 4) == 0)
+        if (memcmp(a->value + at, bgp_cluster(s), 4) == 0)
             return true;
     return false;
 }
 
-static bool looped(const struct bgp_peer *p, const struct bgp_update *u, bool as4)
+/* RFC 4271 9.1.2: our AS on the way means a loop, whoever says it. */
+static bool looped(const struct bgp_peer *p, const struct bgp_update *u)
 {
-    return bgp_peer_external(p) ? path_contains(u, p->config.session.local_as, as4) : came_back(p->speaker, u);
+    return path_contains(u, p->config.session.local_as) || (!bgp_peer_external(p) && came_back(p->speaker, u));
+}
+
+/* RFC 9136 3.2: a route with both an Ethernet segment and a gateway says two things at once. */
+static bool usable(uint32_t family, const struct bgp_nlri *n)
+{
+    static const uint8_t none[16] = {0};
+    struct bgp_rt5 r;
+    return family != BGP_EVPN || bgp_rt5_decode(&r, n->raw, n->raw_len) || memcmp(r.esi, none, 10) == 0 ||
+           memcmp(r.gateway.b, none, 16) == 0;
 }
 
 /* --- routes ------------------------------------------------------------------------------------------------------------ */
@@ -53,6 +54,7 @@ static void withdraw_all(struct bgp_peer *p, uint32_t family, const uint8_t *byt
     while (i >= 0 && (rc = bgp_nlri_next(family, false, bytes, len, &at, &n)) != 0)
         if (rc == 1)
             bgp_rib_withdraw(p->speaker->rib[i], n.key, n.key_len, p->number);
+    p->targets_changed |= family == BGP_RTC;
 }
 
 /* False: over the limit, or no memory. */
@@ -63,9 +65,14 @@ static bool announce_all(struct bgp_peer *p, uint32_t family, const uint8_t *byt
     struct bgp_nlri n;
     size_t at = 0;
     int rc;
+    p->targets_changed |= family == BGP_RTC;
     while (i >= 0 && (rc = bgp_nlri_next(family, false, bytes, len, &at, &n)) != 0) {
         if (rc != 1)
             continue;
+        if (!usable(family, &n)) {
+            bgp_rib_withdraw(p->speaker->rib[i], n.key, n.key_len, p->number);
+            continue;
+        }
         bgp_attributes_hold(a);
         if (bgp_rib_announce(p->speaker->rib[i], &n, p->number, !bgp_peer_external(p), a, now)) {
             *ret_cease = BGP_CEASE_RESOURCES;
@@ -80,8 +87,7 @@ static bool announce_all(struct bgp_peer *p, uint32_t family, const uint8_t *byt
     return true;
 }
 
-static bool take_routes(
-    struct bgp_peer *p, const struct bgp_update *u, bool mp, bool as4, int64_t now, uint8_t *ret_cease)
+static bool take_routes(struct bgp_peer *p, const struct bgp_update *u, bool mp, int64_t now, uint8_t *ret_cease)
 {
     uint32_t family = mp ? u->reach_family : BGP_IPV4_UNICAST;
     const uint8_t *bytes = mp ? u->reach : u->announced;
@@ -89,11 +95,11 @@ static bool take_routes(
     struct bgp_attributes *a;
     if (len == 0 || !bgp_session_family(&p->side[p->up], family))
         return true;
-    if (u->action == BGP_TREAT_AS_WITHDRAW || looped(p, u, as4)) {
+    if (u->action == BGP_TREAT_AS_WITHDRAW || looped(p, u)) {
         withdraw_all(p, family, bytes, len);
         return true;
     }
-    if (bgp_attributes_of_update(p->speaker->attributes, u, mp, as4, &a)) {
+    if (bgp_attributes_of_update(p->speaker->attributes, u, mp, &a)) {
         *ret_cease = BGP_CEASE_RESOURCES;
         return false;
     }
@@ -105,21 +111,34 @@ static bool take_routes(
 /* RFC 4724 2: an UPDATE that says nothing, or an MP_UNREACH_NLRI of a family without routes. */
 static bool is_end_of_rib(const struct bgp_update *u, uint32_t *ret_family)
 {
-    if (u->announced_len || u->withdrawn_len || u->reach_family || u->n_attributes || u->unreach_len)
+    if (u->announced_len || u->withdrawn_len || u->reach_family || u->n_attributes || u->unreach_len || u->faults)
         return false;
     *ret_family = u->unreach_family ? u->unreach_family : BGP_IPV4_UNICAST;
     return true;
 }
 
+static bool take(struct bgp_peer *p, const struct bgp_update *u, int64_t now, uint8_t *ret_cease)
+{
+    withdraw_all(p, BGP_IPV4_UNICAST, u->withdrawn, u->withdrawn_len);
+    if (u->unreach_family && bgp_session_family(&p->side[p->up], u->unreach_family))
+        withdraw_all(p, u->unreach_family, u->unreach, u->unreach_len);
+    return take_routes(p, u, false, now, ret_cease) && take_routes(p, u, true, now, ret_cease);
+}
+
 bool bgp_input_update(struct bgp_peer *p, const struct bgp_update *u, bool as4, int64_t now, uint8_t *ret_cease)
 {
+    struct bgp_as4_space space;
+    struct bgp_update wide;
     uint32_t family;
     if (is_end_of_rib(u, &family)) {
         bgp_restart_end_of_rib(p, family);
         return true;
     }
-    withdraw_all(p, BGP_IPV4_UNICAST, u->withdrawn, u->withdrawn_len);
-    if (u->unreach_family && bgp_session_family(&p->side[p->up], u->unreach_family))
-        withdraw_all(p, u->unreach_family, u->unreach, u->unreach_len);
-    return take_routes(p, u, false, as4, now, ret_cease) && take_routes(p, u, true, as4, now, ret_cease);
+    if (as4 || u->action == BGP_TREAT_AS_WITHDRAW)
+        return take(p, u, now, ret_cease);
+    if (!bgp_as4_widen(&wide, u, &space)) {
+        wide = *u;
+        wide.action = BGP_TREAT_AS_WITHDRAW;
+    }
+    return take(p, &wide, now, ret_cease);
 }

@@ -22,7 +22,7 @@ struct bgp_rib {
     size_t routes, with_best, paths;
     struct entry *log;
     size_t log_len, log_cap;
-    uint64_t version;
+    uint64_t version, forgotten; /* routes that were gone up to `forgotten` have been released */
     uint32_t from[BGP_PEERS_MOST];
 };
 
@@ -207,11 +207,16 @@ static size_t position(const struct bgp_rib *r, uint64_t after)
     return low;
 }
 
+/* A route's entry must not point at it once it is released. */
+static void unlog(struct bgp_rib *r, const struct bgp_route *e)
+{
+    for (size_t i = position(r, e->version - 1); e->version && i < r->log_len && r->log[i].version == e->version; i++)
+        r->log[i].route = NULL;
+}
+
 static void touch(struct bgp_rib *r, struct bgp_route *e)
 {
-    if (e->version) /* its old entry must not point at it once it is released */
-        for (size_t i = position(r, e->version - 1); i < r->log_len && r->log[i].version == e->version; i++)
-            r->log[i].route = NULL;
+    unlog(r, e);
     e->version = ++r->version;
     r->log[r->log_len++] = (struct entry){e->version, e};
 }
@@ -245,13 +250,16 @@ void bgp_rib_untell(struct bgp_rib *r, uint16_t peer)
 
 void bgp_rib_forget(struct bgp_rib *r, uint64_t version)
 {
-    for (size_t i = 0; i < r->log_len && r->log[i].version <= version; i++) {
+    if (version <= r->forgotten)
+        return;
+    for (size_t i = position(r, r->forgotten); i < r->log_len && r->log[i].version <= version; i++) {
         struct bgp_route *e = r->log[i].route;
         if (!e || e->paths)
             continue;
         r->log[i].route = NULL;
         release(r, e);
     }
+    r->forgotten = version;
     if (r->log_len > 2 * r->routes + 64)
         compact(r);
 }
@@ -336,8 +344,10 @@ static void remove_path(struct bgp_rib *r, struct bgp_route *e, struct bgp_path 
         r->with_best--;
     }
     free_path(r, p);
-    if (!e->paths && !e->version)
+    if (!e->paths && e->version <= r->forgotten) { /* nobody was told of it, or everybody that it is of no use */
+        unlog(r, e);
         release(r, e);
+    }
 }
 
 bool bgp_rib_withdraw(struct bgp_rib *r, const uint8_t *key, uint8_t key_len, uint16_t source)

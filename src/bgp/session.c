@@ -73,11 +73,13 @@ static void fill_open(const struct bgp_session *s, struct bgp_open *o)
         .as4 = true,
         .graceful = c->restart_time_s > 0,
         .graceful_notification = true,
+        .restarting = c->restarting,
         .restart_time_s = c->restart_time_s};
     memcpy(o->identifier, c->identifier, 4);
     memcpy(o->families, c->families, sizeof o->families);
     for (int i = 0; o->graceful && i < c->n_families; i++)
-        o->graceful_families[o->n_graceful++] = (struct bgp_graceful){.family = c->families[i], .forwarding = true};
+        o->graceful_families[o->n_graceful++] = (struct bgp_graceful){
+            .family = c->families[i], .forwarding = !c->forwarding_lost, .long_lived = c->long_lived_time_s};
     if (c->hostname)
         strncpy(o->hostname, c->hostname, sizeof o->hostname - 1);
 }
@@ -149,6 +151,15 @@ static void refuse_code(struct bgp_session *s, uint8_t code, uint8_t subcode, in
     refuse(s, &(struct bgp_notification){.code = code, .subcode = subcode}, now);
 }
 
+/* RFC 8538 3.1: between speakers that keep routes over a NOTIFICATION, what means "forget them" must say so. */
+static bool must_be_hard(const struct bgp_session *s, uint8_t cease_subcode)
+{
+    bool final = cease_subcode == BGP_CEASE_SHUTDOWN || cease_subcode == BGP_CEASE_DECONFIGURED ||
+                 cease_subcode == BGP_CEASE_PREFIXES;
+    return final && s->state == BGP_ESTABLISHED && s->config.restart_time_s && s->peer.graceful &&
+           s->peer.graceful_notification;
+}
+
 void bgp_session_stop(struct bgp_session *s, uint8_t cease_subcode, const char *text, int64_t now)
 {
     if (s->state >= BGP_OPEN_SENT) {
@@ -160,6 +171,8 @@ void bgp_session_stop(struct bgp_session *s, uint8_t cease_subcode, const char *
             memcpy(n.data + 1, text, len);
             n.len = (uint16_t)(len + 1);
         }
+        if (must_be_hard(s, cease_subcode))
+            bgp_notification_harden(&n);
         refuse(s, &n, now);
     } else {
         enter(s, BGP_IDLE, now);
@@ -294,6 +307,9 @@ static void take_update(struct bgp_session *s, const uint8_t *body, size_t len, 
     enum bgp_action action = bgp_update_decode(&u, body, len, &where, &error);
     s->counters.attributes_discarded += action == BGP_DISCARD_ATTRIBUTE;
     s->counters.treated_as_withdraw += action == BGP_TREAT_AS_WITHDRAW;
+    s->counters.faulty += u.faults > 0;
+    if (u.faults)
+        memcpy(s->last_fault, u.why, sizeof s->last_fault);
     if (action == BGP_RESET)
         refuse(s, &error, now);
     else if (s->above->update)

@@ -18,6 +18,9 @@ struct bgp_session_config {
     uint8_t identifier[4];      /* ours */
     uint16_t hold_time_s;       /* offered; 0: none; 1, 2 are refused (RFC 4271) */
     uint16_t restart_time_s;    /* graceful restart: 0: not offered */
+    uint32_t long_lived_time_s; /* RFC 9494, for all families: 0: not offered */
+    bool restarting;            /* R: this process has just started, nobody waits for our End-of-RIB */
+    bool forwarding_lost;       /* F is not set: what we announced before does not forward any more */
     uint32_t families[BGP_FAMILIES_MOST];
     uint8_t n_families;
     bool passive;                           /* waits for the peer to connect */
@@ -38,7 +41,9 @@ struct bgp_session_above {
 
 struct bgp_session_counters {
     uint64_t updates_in, updates_out, messages_in, messages_out, bytes_in, bytes_out;
-    uint64_t attributes_discarded, treated_as_withdraw; /* RFC 7606 */
+    uint64_t attributes_discarded, treated_as_withdraw; /* UPDATEs, RFC 7606 */
+    uint64_t faulty;                                    /* UPDATEs with anything wrong in them, however handled */
+    uint64_t routes_too_long; /* not told: attributes and route do not fit one message of this peer */
     uint32_t established, dropped;
 };
 
@@ -56,6 +61,7 @@ struct bgp_session {
     int64_t state_since_ns;
     struct bgp_notification last; /* why it was last down */
     bool last_sent;
+    char last_fault[160]; /* the last UPDATE's that was wrong; "" */
     struct bgp_session_counters counters;
 };
 

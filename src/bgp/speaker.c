@@ -1,4 +1,4 @@
-/* Peers and their connections: who may connect, which of two connections stays, what a session's events mean. */
+/* The speaker and its peers: what they are made of, what RIBs ask, what every peer has been told. */
 #include "bgp/speaker.h"
 
 #include "base/clock.h"
@@ -6,7 +6,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
+
+#define SETTLES_NS (60 * NS_PER_S) /* RFC 4724 4.1's Selection_Deferral_Timer: less than peers keep our routes */
 
 const uint32_t bgp_rib_families[BGP_RIBS] = {
     BGP_IPV6_UNICAST, BGP_EVPN, BGP_VPNV4, BGP_VPNV6, BGP_SR_POLICY_V6, BGP_SR_POLICY_V4, BGP_RTC, BGP_IPV4_UNICAST};
@@ -34,11 +35,11 @@ static uint32_t metric(void *user, const uint8_t *next_hop, uint8_t len)
 static void peer_order(void *user, uint16_t source, uint8_t ret_identifier[4], struct ip_addr *ret_address)
 {
     const struct bgp_speaker *s = user;
-    const struct bgp_session *session = bgp_peer_best_session(s, source);
-    if (!session)
+    const struct bgp_peer *p = s->peers[source];
+    if (!p)
         return;
-    memcpy(ret_identifier, session->peer.identifier, 4);
-    *ret_address = s->peers[source]->config.address;
+    memcpy(ret_identifier, p->identifier, 4);
+    *ret_address = p->config.address;
 }
 
 /* --- the speaker ------------------------------------------------------------------------------------------------------- */
@@ -56,6 +57,8 @@ int bgp_speaker_create(
     for (int i = 0; i < BGP_RIBS; i++)
         if (bgp_rib_create(&s->rib[i], bgp_rib_families[i], s->attributes, &above))
             goto no_memory;
+    if (c->role == BGP_REFLECTOR && bgp_import(s, 0, NULL, 0, err))
+        goto no_memory;
     *ret = s;
     return 0;
 no_memory:
@@ -67,6 +70,7 @@ static void free_peer(struct bgp_peer *p)
 {
     bgp_session_done(&p->side[BGP_CONNECTED]);
     bgp_session_done(&p->side[BGP_ACCEPTED]);
+    bgp_targets_done(p);
     free(p);
 }
 
@@ -119,61 +123,6 @@ int bgp_next_hop_set(struct bgp_speaker *s, const struct ip6 *next_hop, uint32_t
     return 0;
 }
 
-/* --- events of sessions --------------------------------------------------------------------------------------------------- */
-
-static void tell_state(struct bgp_peer *p, enum bgp_state state, const struct bgp_notification *why)
-{
-    struct bgp_speaker *s = p->speaker;
-    if (s->sink.peer_state)
-        s->sink.peer_state(s->sink.user, p->number, state, why);
-}
-
-static void on_established(void *user, const struct bgp_open *open)
-{
-    struct bgp_side_of *self = user;
-    struct bgp_peer *p = self->peer;
-    enum bgp_side other = self->side == BGP_CONNECTED ? BGP_ACCEPTED : BGP_CONNECTED;
-    p->up = (int8_t)self->side;
-    if (p->side[other].state > BGP_IDLE)
-        bgp_session_stop(&p->side[other], BGP_CEASE_COLLISION, NULL, p->now);
-    bgp_restart_session_up(p, open);
-    bgp_output_begin(p);
-    tell_state(p, BGP_ESTABLISHED, NULL);
-}
-
-static void on_down(void *user, const struct bgp_notification *why, bool sent)
-{
-    struct bgp_side_of *self = user;
-    struct bgp_peer *p = self->peer;
-    (void)sent;
-    if (p->up != (int8_t)self->side)
-        return;
-    p->up = -1;
-    bgp_restart_session_down(p, &p->side[self->side].peer, why, p->now);
-    tell_state(p, BGP_IDLE, why);
-}
-
-static void on_update(void *user, const struct bgp_update *u)
-{
-    struct bgp_side_of *self = user;
-    struct bgp_peer *p = self->peer;
-    struct bgp_session *session = &p->side[self->side];
-    uint8_t cease = 0;
-    if (p->up != (int8_t)self->side || bgp_input_update(p, u, session->as4, p->now, &cease))
-        return;
-    p->stopped = cease == BGP_CEASE_PREFIXES; /* it would only send them again: a person must look */
-    bgp_session_stop(session, cease, NULL, p->now);
-    if (!p->stopped)
-        session->retry_at_ns = p->now + session->config.connect_retry_ns;
-}
-
-static void on_refresh(void *user, uint32_t family, enum bgp_refresh_kind kind)
-{
-    struct bgp_side_of *self = user;
-    if (kind == BGP_REFRESH)
-        bgp_output_refresh(self->peer, family);
-}
-
 /* --- peers ------------------------------------------------------------------------------------------------------------------- */
 
 static bool same_address(const struct ip_addr *a, const struct ip_addr *b)
@@ -208,20 +157,6 @@ static int check_peer(const struct bgp_speaker *s, const struct bgp_peer_config 
     return 0;
 }
 
-static int make_side(struct bgp_peer *p, enum bgp_side side)
-{
-    struct bgp_session_config c = p->config.session;
-    p->self[side] = (struct bgp_side_of){.peer = p, .side = side};
-    p->above[side] = (struct bgp_session_above){.user = &p->self[side],
-        .established = on_established,
-        .down = on_down,
-        .update = on_update,
-        .refresh = on_refresh};
-    memcpy(c.identifier, p->speaker->config.identifier, 4);
-    c.passive = side == BGP_ACCEPTED;
-    return bgp_session_init(&p->side[side], &c, &p->above[side]);
-}
-
 int bgp_peer_add(struct bgp_speaker *s, const struct bgp_peer_config *c, int64_t now, uint16_t *ret, struct error *err)
 {
     uint16_t number = 1;
@@ -238,29 +173,15 @@ int bgp_peer_add(struct bgp_speaker *s, const struct bgp_peer_config *c, int64_t
     *p = (struct bgp_peer){.speaker = s, .number = number, .config = *c, .up = -1, .now = now};
     for (int i = 0; i < BGP_RIBS; i++)
         p->family[i].stale_until_ns = p->family[i].long_lived_until_ns = INT64_MAX;
-    make_side(p, BGP_CONNECTED);
-    make_side(p, BGP_ACCEPTED);
+    p->targets_until_ns = INT64_MAX;
+    bgp_connection_init(p, BGP_CONNECTED);
+    bgp_connection_init(p, BGP_ACCEPTED);
+    if (!s->settles_ns)
+        s->settles_ns = now + SETTLES_NS;
     s->peers[number] = p;
     bgp_peer_start(s, number, now);
     *ret = number;
     return 0;
-}
-
-void bgp_peer_start(struct bgp_speaker *s, uint16_t peer, int64_t now)
-{
-    struct bgp_peer *p = s->peers[peer];
-    p->stopped = false;
-    if (!p->config.session.passive)
-        bgp_session_start(&p->side[BGP_CONNECTED], now);
-}
-
-void bgp_peer_stop(struct bgp_speaker *s, uint16_t peer, const char *text, int64_t now)
-{
-    struct bgp_peer *p = s->peers[peer];
-    p->now = now;
-    p->stopped = true;
-    for (int side = 0; side < BGP_SIDES; side++)
-        bgp_session_stop(&p->side[side], BGP_CEASE_SHUTDOWN, text, now);
 }
 
 int bgp_peer_remove(struct bgp_speaker *s, uint16_t peer, int64_t now)
@@ -268,7 +189,10 @@ int bgp_peer_remove(struct bgp_speaker *s, uint16_t peer, int64_t now)
     struct bgp_peer *p = peer < BGP_PEERS_MOST ? s->peers[peer] : NULL;
     if (!p)
         return -ENOENT;
-    bgp_peer_stop(s, peer, NULL, now);
+    p->now = now;
+    p->stopped = true;
+    for (int side = 0; side < BGP_SIDES; side++)
+        bgp_session_stop(&p->side[side], BGP_CEASE_DECONFIGURED, NULL, now);
     for (int i = 0; i < BGP_RIBS; i++) {
         bgp_rib_drop_source(s->rib[i], peer);
         bgp_rib_untell(s->rib[i], peer);
@@ -296,93 +220,7 @@ const struct bgp_session *bgp_peer_best_session(const struct bgp_speaker *s, uin
     return &p->side[p->side[BGP_ACCEPTED].state > p->side[BGP_CONNECTED].state ? BGP_ACCEPTED : BGP_CONNECTED];
 }
 
-/* --- connections --------------------------------------------------------------------------------------------------------------- */
-
-bool bgp_peer_wants_transport(const struct bgp_speaker *s, uint16_t peer, int64_t now)
-{
-    const struct bgp_peer *p = s->peers[peer];
-    return p && !p->stopped && p->up < 0 && bgp_session_wants_transport(&p->side[BGP_CONNECTED], now);
-}
-
-void bgp_peer_transport_up(struct bgp_speaker *s, uint16_t peer, enum bgp_side side, int64_t now)
-{
-    struct bgp_peer *p = s->peers[peer];
-    struct bgp_session *session = &p->side[side];
-    p->now = now;
-    if (p->stopped)
-        return;
-    /* A new connection of a peer whose session we think is up (RFC 4724 4.2: it restarted; else RFC 4271 6.8's collision:
-     * the established one stays, and a live peer would not have connected again). */
-    if (side == BGP_ACCEPTED && p->up >= 0) {
-        if (!p->side[p->up].peer.graceful)
-            return;
-        bgp_session_transport_failed(&p->side[p->up], now);
-    }
-    if (session->state >= BGP_OPEN_SENT)
-        bgp_session_transport_failed(session, now);
-    bgp_session_start(session, now);
-    bgp_session_transport_up(session, now);
-}
-
-void bgp_peer_transport_failed(struct bgp_speaker *s, uint16_t peer, enum bgp_side side, int64_t now)
-{
-    struct bgp_peer *p = s->peers[peer];
-    p->now = now;
-    bgp_session_transport_failed(&p->side[side], now);
-}
-
-/* RFC 4271 6.8: once an OPEN was read on both, the connection begun by the speaker with the higher identifier stays. */
-static void resolve_collision(struct bgp_peer *p, int64_t now)
-{
-    struct bgp_session *ours = &p->side[BGP_CONNECTED], *theirs = &p->side[BGP_ACCEPTED];
-    if (ours->state != BGP_OPEN_CONFIRM || theirs->state != BGP_OPEN_CONFIRM)
-        return;
-    bool we_are_higher = memcmp(p->speaker->config.identifier, ours->peer.identifier, 4) > 0;
-    bgp_session_stop(we_are_higher ? theirs : ours, BGP_CEASE_COLLISION, NULL, now);
-}
-
-void bgp_peer_bytes(
-    struct bgp_speaker *s, uint16_t peer, enum bgp_side side, const uint8_t *bytes, size_t len, int64_t now)
-{
-    struct bgp_peer *p = s->peers[peer];
-    p->now = now;
-    bgp_session_bytes(&p->side[side], bytes, len, now);
-    resolve_collision(p, now);
-}
-
-struct buf *bgp_peer_out(struct bgp_speaker *s, uint16_t peer, enum bgp_side side, int64_t now)
-{
-    struct bgp_peer *p = s->peers[peer];
-    p->now = now;
-    if (p->up == (int8_t)side)
-        bgp_output_fill(p, now);
-    return bgp_session_out(&p->side[side]);
-}
-
-void bgp_peer_written(struct bgp_speaker *s, uint16_t peer, enum bgp_side side, size_t n, int64_t now)
-{
-    bgp_session_written(&s->peers[peer]->side[side], n, now);
-}
-
 /* --- time ------------------------------------------------------------------------------------------------------------------------ */
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t poll_peer(struct bgp_peer *p, int64_t now)
-{
-    p->now = now;
-    int64_t next = bgp_restart_poll(p, now);
-    for (int side = 0; side < BGP_SIDES; side++) {
-        struct bgp_session *session = &p->side[side];
-        bool dormant = p->stopped || side == BGP_ACCEPTED || p->config.session.passive || p->up >= 0;
-        if (session->state >= BGP_OPEN_SENT || !dormant)
-            next = earlier(next, bgp_session_poll(session, now));
-    }
-    return next;
-}
 
 /* What every established peer knows need not be remembered for telling. */
 static void forget_told(struct bgp_speaker *s)
@@ -401,10 +239,11 @@ static void forget_told(struct bgp_speaker *s)
 
 int64_t bgp_speaker_poll(struct bgp_speaker *s, int64_t now)
 {
-    int64_t next = INT64_MAX;
-    for (unsigned i = 1; i < BGP_PEERS_MOST; i++)
-        if (s->peers[i])
-            next = earlier(next, poll_peer(s->peers[i], now));
+    int64_t next = bgp_restart_going_on(s, now) ? s->settles_ns : INT64_MAX;
+    for (unsigned i = 1; i < BGP_PEERS_MOST; i++) {
+        int64_t due = s->peers[i] ? bgp_connection_poll(s->peers[i], now) : INT64_MAX;
+        next = due < next ? due : next;
+    }
     forget_told(s);
     return next;
 }

@@ -20,6 +20,9 @@ struct bgp_speaker_config {
     uint8_t identifier[4];
     uint8_t cluster[4];  /* reflector; zero: the identifier */
     struct ip6 next_hop; /* of routes that start here: our loopback */
+    /* Packets go on while this process starts anew, so peers keep our routes until we have told them again (RFC 4724 F). Always
+     * so for a reflector, which forwards nothing. */
+    bool forwarding_kept;
 };
 
 enum bgp_peer_kind {
@@ -53,6 +56,8 @@ struct bgp_vpn_route {
     uint16_t beacon_len;
 };
 
+/* What the speaker tells the layer that forwards. Called from inside the functions below: no routes may be originated or
+ * withdrawn meanwhile. */
 struct bgp_sink { /* any may be NULL */
     void *user;
     void (*vpn_route)(
@@ -79,6 +84,8 @@ struct bgp_session *bgp_peer_session(
     struct bgp_speaker *s, uint16_t peer, enum bgp_side side); /* NULL: there is none */
 /* The established one, or the one that is nearest to it: for `bgp show`. */
 const struct bgp_session *bgp_peer_best_session(const struct bgp_speaker *s, uint16_t peer);
+/* Whether a connection of this peer may be accepted now: false while it is stopped, or has a session that stays. */
+bool bgp_peer_accepts(const struct bgp_speaker *s, uint16_t peer);
 /* True when the shell should connect now. */
 bool bgp_peer_wants_transport(const struct bgp_speaker *s, uint16_t peer, int64_t now);
 void bgp_peer_transport_up(struct bgp_speaker *s, uint16_t peer, enum bgp_side side, int64_t now);
@@ -97,6 +104,11 @@ int64_t bgp_speaker_poll(struct bgp_speaker *s, int64_t now); /* timers; next de
 int bgp_originate(struct bgp_speaker *s, uint32_t family, const uint8_t *raw, unsigned raw_len,
     const uint8_t *attributes, size_t len, int64_t now, struct error *err);
 int bgp_withdraw(struct bgp_speaker *s, uint32_t family, const uint8_t *raw, unsigned raw_len, int64_t now);
+
+/* Route targets that this PE wants (RFC 4684), told to peers of the family BGP_RTC: they send VPN routes of these only. NULL:
+ * everything; a reflector says so by itself. Several VRFs that import one target say it once. */
+int bgp_import(struct bgp_speaker *s, uint32_t as, const uint8_t target[8], int64_t now, struct error *err);
+int bgp_import_end(struct bgp_speaker *s, uint32_t as, const uint8_t target[8], int64_t now);
 
 /* IGP metric towards a next hop, UINT32_MAX: unreachable. What was never said counts as reachable with metric 0. */
 int bgp_next_hop_set(struct bgp_speaker *s, const struct ip6 *next_hop, uint32_t metric);

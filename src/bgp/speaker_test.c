@@ -268,8 +268,8 @@ static void test_limit_of_prefixes(void **state)
     assert_int_equal(bgp_rib_from(bgp_speaker_rib(n.rr, BGP_EVPN), w->peer_of_b), 0);
     char text[128];
     assert_string_equal(bgp_notification_text(&bgp_peer_session(pe3, 1, BGP_CONNECTED)->last, text, sizeof text),
-        "cease: maximum number of prefixes");
-    assert_int_equal(state_of(n.rr, 1), BGP_ESTABLISHED); /* the others are not touched */
+        "cease: hard reset: cease: maximum number of prefixes"); /* RFC 8538: or its routes would be kept */
+    assert_int_equal(state_of(n.rr, 1), BGP_ESTABLISHED);        /* the others are not touched */
     bgp_speaker_free(pe3);
     demolish(&n);
 }

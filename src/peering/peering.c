@@ -192,10 +192,10 @@ static void accept_one(struct peering *p, int listening, int64_t now)
         return;
     uint16_t peer = bgp_peer_of_address(p->speaker, &from);
     struct neighbour *n = peer ? p->neighbour[peer] : NULL;
-    if (!n || peering_protect(fd, &from, &n->config.secure, &err)) {
+    error_write(&err, n ? "it is stopped, or has a session already" : "no such peer");
+    if (!n || !bgp_peer_accepts(p->speaker, peer) || peering_protect(fd, &from, &n->config.secure, &err)) {
         if (log_limit_pass(&p->refused, 1, &skipped))
-            log_warn(
-                "BGP: a connection from %s was refused: %s", ip_addr_print(text, &from), n ? err.text : "no such peer");
+            log_warn("BGP: a connection from %s was refused: %s", ip_addr_print(text, &from), err.text);
         close(fd);
         return;
     }

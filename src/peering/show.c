@@ -55,6 +55,10 @@ static void put_counters(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct bg
     yyjson_mut_obj_add_uint(doc, o, "dropped", c->dropped);
     yyjson_mut_obj_add_uint(doc, o, "attributes_discarded", c->attributes_discarded);
     yyjson_mut_obj_add_uint(doc, o, "treated_as_withdraw", c->treated_as_withdraw);
+    yyjson_mut_obj_add_uint(doc, o, "faulty_updates", c->faulty);
+    yyjson_mut_obj_add_uint(doc, o, "routes_too_long", c->routes_too_long);
+    if (s->last_fault[0])
+        yyjson_mut_obj_add_strcpy(doc, o, "last_fault", s->last_fault);
 }
 
 static void put_peer(yyjson_mut_doc *doc, yyjson_mut_val *list, struct bgp_speaker *s, uint16_t peer, int64_t now)

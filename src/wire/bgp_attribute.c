@@ -23,9 +23,17 @@ static bool check_segments(const uint8_t *v, uint16_t len, unsigned width)
     return true;
 }
 
+/* RFC 4271 6.3: what a peer in another AS says begins with that AS (RFC 7606 7.2: else as any wrong path). A confederation's
+ * segments stay inside it (RFC 5065 5). */
+static bool begins_with_peer(const uint8_t *v, uint16_t len, const struct bgp_update_context *where)
+{
+    uint32_t as = where->as4 || where->peer_as <= 0xffff ? where->peer_as : BGP_AS_TRANS;
+    return len >= 4 && v[0] == 2 && (where->as4 ? bytes_get_be32(v + 2) : bytes_get_be16(v + 2)) == as;
+}
+
 static bool check_as_path(const uint8_t *v, uint16_t len, const struct bgp_update_context *where)
 {
-    return check_segments(v, len, where->as4 ? 4 : 2);
+    return check_segments(v, len, where->as4 ? 4 : 2) && (where->ibgp || begins_with_peer(v, len, where));
 }
 
 static bool check_as4_path(const uint8_t *v, uint16_t len, const struct bgp_update_context *where)

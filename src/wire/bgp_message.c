@@ -191,7 +191,7 @@ static int take_capabilities(struct bgp_open *o, const uint8_t *v, size_t len, s
 static int take_parameters(struct bgp_open *o, const uint8_t *v, size_t len, struct bgp_notification *ret_error)
 {
     size_t total = v[0], at = 1, head = 2;
-    if (total == 255 && len >= 4 && v[1] == 255) {
+    if (total && len >= 4 && v[1] == 255) { /* RFC 9072 2: the type says so, whatever the length before it */
         total = bytes_get_be16(v + 2);
         at = 4;
         head = 3;
@@ -405,25 +405,66 @@ static const char *subcode_name(uint8_t code, uint8_t subcode)
     return "";
 }
 
-const char *bgp_notification_text(const struct bgp_notification *n, char *to, size_t cap)
+/* RFC 9003: length, then UTF-8 that a stranger wrote: shown as printable ASCII only. */
+static void put_spoken(const struct bgp_notification *n, char *to, size_t cap)
 {
-    const char *sub = subcode_name(n->code, n->subcode);
-    int at = snprintf(to, cap, "%s%s%s", code_name(n->code), *sub ? ": " : "", sub);
-    bool spoken = n->code == BGP_ERROR_CEASE && (n->subcode == BGP_CEASE_SHUTDOWN || n->subcode == BGP_CEASE_RESET);
-    if (!spoken || n->len < 2 || n->data[0] > n->len - 1 || at < 0)
-        return to;
-    /* RFC 9003: length, then UTF-8 that a stranger wrote: shown as printable ASCII only. */
     char text[129];
     unsigned len = n->data[0] < 128 ? n->data[0] : 128;
     for (unsigned i = 0; i < len; i++)
         text[i] = n->data[1 + i] >= ' ' && n->data[1 + i] < 0x7f ? (char)n->data[1 + i] : '?';
     text[len] = 0;
-    if ((size_t)at < cap)
-        snprintf(to + at, cap - (size_t)at, " (\"%s\")", text);
+    snprintf(to, cap, " (\"%s\")", text);
+}
+
+const char *bgp_notification_text(const struct bgp_notification *n, char *to, size_t cap)
+{
+    struct bgp_notification inner;
+    const char *sub = subcode_name(n->code, n->subcode);
+    int at = snprintf(to, cap, "%s%s%s", code_name(n->code), *sub ? ": " : "", sub);
+    if (at < 0 || (size_t)at >= cap)
+        return to;
+    bool spoken = n->code == BGP_ERROR_CEASE && (n->subcode == BGP_CEASE_SHUTDOWN || n->subcode == BGP_CEASE_RESET);
+    if (spoken && n->len >= 2 && n->data[0] <= n->len - 1)
+        put_spoken(n, to + at, cap - (size_t)at);
+    else if (bgp_notification_hard(n, &inner) && (size_t)at + 2 < cap) {
+        memcpy(to + at, ": ", 3);
+        bgp_notification_text(&inner, to + at + 2, cap - (size_t)at - 2);
+    }
     return to;
 }
 
+bool bgp_notification_hard(const struct bgp_notification *n, struct bgp_notification *ret_inner)
+{
+    if (n->code != BGP_ERROR_CEASE || n->subcode != BGP_CEASE_HARD_RESET)
+        return false;
+    if (n->len < 2 || (n->data[0] == BGP_ERROR_CEASE && n->data[1] == BGP_CEASE_HARD_RESET))
+        return false; /* it says nothing, or is a riddle */
+    refuse(ret_inner, n->data[0], n->data[1], n->data + 2, n->len - 2u);
+    return true;
+}
+
+void bgp_notification_harden(struct bgp_notification *n)
+{
+    size_t len = n->len < sizeof n->data - 2 ? n->len : sizeof n->data - 2;
+    memmove(n->data + 2, n->data, len);
+    n->data[0] = n->code;
+    n->data[1] = n->subcode;
+    n->len = (uint16_t)(len + 2);
+    n->code = BGP_ERROR_CEASE;
+    n->subcode = BGP_CEASE_HARD_RESET;
+}
+
 /* --- ROUTE-REFRESH -------------------------------------------------------------------------------------------------------- */
+
+/* RFC 7313 5: the answer to a wrong length carries the whole message. */
+static int refuse_refresh(struct bgp_notification *error, const uint8_t *body, size_t len)
+{
+    uint8_t message[BGP_HEADER + 109];
+    size_t n = len < sizeof message - BGP_HEADER ? len : sizeof message - BGP_HEADER;
+    bgp_header_encode(message, (uint32_t)(BGP_HEADER + len), BGP_ROUTE_REFRESH);
+    memcpy(message + BGP_HEADER, body, n);
+    return refuse(error, BGP_ERROR_REFRESH, 1, message, BGP_HEADER + n);
+}
 
 int bgp_refresh_decode(uint32_t *ret_family, enum bgp_refresh_kind *ret_kind, const uint8_t *body, size_t len,
     struct bgp_notification *ret_error)
@@ -431,7 +472,7 @@ int bgp_refresh_decode(uint32_t *ret_family, enum bgp_refresh_kind *ret_kind, co
     /* RFC 7313 5: a wrong length of BoRR or EoRR is answered; longer plain ones are RFC 5291's, which we do not speak. */
     if (len != 4)
         return len > 2 && (body[2] == BGP_REFRESH_BEGIN || body[2] == BGP_REFRESH_END)
-                   ? refuse(ret_error, BGP_ERROR_REFRESH, 1, body, len)
+                   ? refuse_refresh(ret_error, body, len)
                    : refuse(ret_error, BGP_ERROR_HEADER, BGP_HEADER_LENGTH, NULL, 0);
     *ret_family = (uint32_t)bytes_get_be16(body) << 16 | body[3];
     *ret_kind = (enum bgp_refresh_kind)body[2]; /* above 2: ignored by the caller, as RFC 7313 asks */

@@ -109,6 +109,9 @@ int bgp_notification_decode(struct bgp_notification *ret, const uint8_t *body, s
 int bgp_notification_encode(const struct bgp_notification *n, uint8_t *to, size_t cap);
 /* "Cease/administrative shutdown: …", with RFC 9003's text made printable. Returns to. */
 const char *bgp_notification_text(const struct bgp_notification *n, char *to, size_t cap);
+/* RFC 8538 3: a hard reset carries the notification that it stands for. False: it is none, or carries nothing. */
+bool bgp_notification_hard(const struct bgp_notification *n, struct bgp_notification *ret_inner);
+void bgp_notification_harden(struct bgp_notification *n); /* wraps it into a hard reset */
 
 enum bgp_refresh_kind { BGP_REFRESH = 0, BGP_REFRESH_BEGIN = 1, BGP_REFRESH_END = 2 };
 int bgp_refresh_decode(uint32_t *ret_family, enum bgp_refresh_kind *ret_kind, const uint8_t *body, size_t len,

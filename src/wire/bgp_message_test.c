@@ -125,6 +125,11 @@ static void test_extended_parameters_of_rfc_9072(void **state)
     struct bgp_notification error;
     assert_int_equal(bgp_open_decode(&got, body, sizeof body, &error), 0);
     assert_int_equal(got.families[0], BGP_EVPN);
+    uint8_t other[sizeof body];
+    memcpy(other, body, sizeof body);
+    other[9] = 1; /* the old length field may say anything but 0 */
+    assert_int_equal(bgp_open_decode(&got, other, sizeof other, &error), 0);
+    assert_int_equal(got.families[0], BGP_EVPN);
 }
 
 static void test_headers(void **state)
@@ -188,6 +193,35 @@ static void test_notifications_are_told_in_words(void **state)
     assert_string_equal(bgp_notification_text(&got, text, sizeof text), "cease: administrative reset");
 }
 
+static void test_hard_resets_carry_what_they_stand_for(void **state)
+{
+    (void)state;
+    struct bgp_notification n = {.code = BGP_ERROR_CEASE, .subcode = BGP_CEASE_SHUTDOWN, .len = 4, .data = "\3bye"},
+                            got;
+    char text[256];
+    assert_false(bgp_notification_hard(&n, &got));
+    bgp_notification_harden(&n);
+    assert_int_equal(n.subcode, BGP_CEASE_HARD_RESET);
+    assert_memory_equal(n.data, "\6\2\3bye", 6);
+    assert_true(bgp_notification_hard(&n, &got));
+    assert_int_equal(got.subcode, BGP_CEASE_SHUTDOWN);
+    assert_string_equal(
+        bgp_notification_text(&n, text, sizeof text), "cease: hard reset: cease: administrative shutdown (\"bye\")");
+    for (size_t cap = 1; cap < 60; cap++)
+        assert_true(strlen(bgp_notification_text(&n, text, cap)) < cap);
+    /* Empty ones, and ones that carry themselves. */
+    n.len = 1;
+    assert_false(bgp_notification_hard(&n, &got));
+    n.len = 2;
+    bgp_notification_harden(&n);
+    assert_false(bgp_notification_hard(&n, &got));
+    assert_string_equal(bgp_notification_text(&n, text, sizeof text), "cease: hard reset");
+    /* The longest one that fits is cut, not overrun. */
+    n = (struct bgp_notification){.code = BGP_ERROR_UPDATE, .subcode = 1, .len = sizeof n.data};
+    bgp_notification_harden(&n);
+    assert_int_equal(n.len, sizeof n.data);
+}
+
 static void test_route_refresh(void **state)
 {
     (void)state;
@@ -201,6 +235,9 @@ static void test_route_refresh(void **state)
     assert_int_equal(kind, BGP_REFRESH_END);
     assert_int_equal(bgp_refresh_decode(&family, &kind, bytes + 19, 5, &error), -EPROTO);
     assert_int_equal(error.code, BGP_ERROR_REFRESH);
+    assert_int_equal(error.len, 24); /* the whole message */
+    assert_memory_equal(error.data, "\xff\xff", 2);
+    assert_int_equal(error.data[17], 24);
     assert_int_equal(bgp_refresh_encode(BGP_EVPN, BGP_REFRESH, bytes, 22), -ENOBUFS);
 }
 
@@ -215,6 +252,7 @@ int main(void)
         cmocka_unit_test(test_extended_parameters_of_rfc_9072),
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_notifications_are_told_in_words),
+        cmocka_unit_test(test_hard_resets_carry_what_they_stand_for),
         cmocka_unit_test(test_route_refresh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@ struct reading {
     const struct bgp_update_context *where;
     struct bgp_notification *error;
     bool seen[256];
+    bool others; /* there are attributes beside MP_UNREACH_NLRI */
 };
 
 __attribute__((format(printf, 3, 4))) static void fault(struct reading *r, enum bgp_action action, const char *fmt, ...)
@@ -148,8 +149,10 @@ static void take_known(struct reading *r, const struct bgp_attribute *a, const s
 {
     if (rule->ibgp_only && !r->where->ibgp)
         return; /* RFC 4271 5.1.5, RFC 7606 7.9, 7.10: from outside it means nothing, well formed or not */
+    if (r->where->as4 && (a->type == BGP_AS4_PATH || a->type == BGP_AS4_AGGREGATOR))
+        return; /* RFC 6793 4.1: only for speakers of two-octet numbers */
     if ((a->flags & (BGP_FLAG_OPTIONAL | BGP_FLAG_TRANSITIVE)) != rule->flags)
-        fault(r, rule->wrong, "%s has the flags %#x (%s)", rule->name, a->flags, "RFC 7606 3c");
+        fault(r, BGP_TREAT_AS_WITHDRAW, "%s has the flags %#x (RFC 7606 3c)", rule->name, a->flags);
     else if (!rule->check(a->value, a->len, r->where))
         fault(r, rule->wrong, "%s of %u bytes is malformed (%s)", rule->name, a->len, rule->rfc);
     else
@@ -169,6 +172,7 @@ static void take_unknown(struct reading *r, const struct bgp_attribute *a)
 static void take_attribute(struct reading *r, const struct bgp_attribute *a)
 {
     bool mp = a->type == BGP_MP_REACH || a->type == BGP_MP_UNREACH;
+    r->others |= a->type != BGP_MP_UNREACH;
     if (r->seen[a->type]) {
         if (mp)
             reset(r, BGP_UPDATE_ATTRIBUTES, NULL, 0, "MP_REACH_NLRI or MP_UNREACH_NLRI twice (RFC 7606 3g)");
@@ -212,8 +216,19 @@ static void take_attributes(struct reading *r, const uint8_t *bytes, size_t len)
     int rc;
     while ((rc = next_attribute(bytes, len, &at, &a)) == 1)
         take_attribute(r, &a);
-    if (rc < 0)
+    if (rc < 0) {
+        r->others = true;
         fault(r, BGP_TREAT_AS_WITHDRAW, "an attribute runs over the end of the list (RFC 7606 4)");
+    }
+}
+
+/* RFC 7606 5.2: attributes that are wrong, and no route with them: the routes may be what was lost. */
+static void check_something_to_withdraw(struct reading *r)
+{
+    const struct bgp_update *u = r->u;
+    if (u->action == BGP_TREAT_AS_WITHDRAW && r->others && u->announced_len == 0 && u->reach_len == 0)
+        reset(r, BGP_UPDATE_ATTRIBUTES, NULL, 0,
+            "attributes are wrong and there are no routes to withdraw (RFC 7606 5.2)");
 }
 
 /* Routes need ORIGIN and AS_PATH, inside an AS also LOCAL_PREF; those of the message's own field a NEXT_HOP (RFC 7606 3d). */
@@ -260,6 +275,7 @@ enum bgp_action bgp_update_decode(struct bgp_update *ret, const uint8_t *body, s
     check_routes(&r, BGP_IPV4_UNICAST, ret->withdrawn, ret->withdrawn_len, "withdrawn routes");
     check_routes(&r, BGP_IPV4_UNICAST, ret->announced, ret->announced_len, "routes");
     check_mandatory(&r);
+    check_something_to_withdraw(&r);
     return ret->action;
 }
 

@@ -77,7 +77,7 @@ enum bgp_action bgp_update_decode(struct bgp_update *ret, const uint8_t *body, s
 struct bgp_attribute_rule {
     uint8_t type;
     uint8_t flags;         /* optional and transitive bits that it must have */
-    enum bgp_action wrong; /* malformed, or flags in conflict */
+    enum bgp_action wrong; /* malformed; flags in conflict always treat as withdraw (RFC 7606 3c) */
     bool ibgp_only;        /* from outside: discarded silently (LOCAL_PREF, ORIGINATOR_ID, CLUSTER_LIST) */
     /* true when the value is well formed */
     bool (*check)(const uint8_t *value, uint16_t len, const struct bgp_update_context *where);

@@ -14,7 +14,8 @@ static const struct bgp_update_context ibgp = {.ibgp = true,
                                            .peer_as = 65000,
                                            .families = families,
                                            .n_families = 4},
-                                       ebgp = {.as4 = true, .peer_as = 65001, .families = families, .n_families = 4};
+                                       ebgp = {.as4 = true, .peer_as = 65001, .families = families, .n_families = 4},
+                                       narrow = {.ibgp = true, .peer_as = 65000, .families = families, .n_families = 4};
 
 /* An UPDATE body made of attributes. */
 struct made {
@@ -35,16 +36,23 @@ static const uint8_t reach_rt5[] = {0, 25, 70, 16, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0,
     0xfd, 0xe8, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 24, 10, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0x30};
 
 /* What every route needs, but for the attribute `without`. */
-static void make(struct made *m, int without)
+static void make_from(struct made *m, int without, const struct bgp_update_context *where)
 {
     *m = (struct made){0};
     add(m, 0x80, BGP_MP_REACH, reach_rt5, sizeof reach_rt5);
     if (without != BGP_ORIGIN)
         add(m, 0x40, BGP_ORIGIN, "\0", 1);
-    if (without != BGP_AS_PATH)
+    if (without != BGP_AS_PATH && where->ibgp)
         add(m, 0x40, BGP_AS_PATH, "", 0);
+    else if (without != BGP_AS_PATH)
+        add(m, 0x40, BGP_AS_PATH, "\2\1\0\0\xfd\xe9", 6); /* 65001 */
     if (without != BGP_LOCAL_PREF)
         add(m, 0x40, BGP_LOCAL_PREF, "\0\0\0\x64", 4);
+}
+
+static void make(struct made *m, int without)
+{
+    make_from(m, without, &ibgp);
 }
 
 static enum bgp_action read_made(
@@ -79,7 +87,7 @@ struct row {
     const char *what;
     uint8_t flags, type, len;
     const char *value;
-    bool external;
+    enum { INSIDE, OUTSIDE, NARROW } from; /* NARROW: inside, numbers of two octets */
     enum bgp_action action;
     bool kept;
 };
@@ -88,49 +96,61 @@ static void test_attributes_that_are_wrong(void **state)
 {
     (void)state;
     static const struct row rows[] = {
-        {"ORIGIN of two bytes", 0x40, BGP_ORIGIN, 2, "\0\0", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"ORIGIN 3", 0x40, BGP_ORIGIN, 1, "\3", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"ORIGIN optional", 0xc0, BGP_ORIGIN, 1, "\0", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"AS_PATH segment overrun", 0x40, BGP_AS_PATH, 6, "\2\2\0\0\0\1", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"AS_PATH segment empty", 0x40, BGP_AS_PATH, 2, "\2\0", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"AS_PATH segment unknown", 0x40, BGP_AS_PATH, 6, "\5\1\0\0\0\1", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"AS_PATH one byte left", 0x40, BGP_AS_PATH, 7, "\2\1\0\0\0\1\1", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"NEXT_HOP of 3", 0x40, BGP_NEXT_HOP, 3, "\1\1\1", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"MED of 3", 0x80, BGP_MED, 3, "\1\1\1", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"LOCAL_PREF of 3", 0x40, BGP_LOCAL_PREF, 3, "\1\1\1", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"LOCAL_PREF from outside", 0x40, BGP_LOCAL_PREF, 3, "\1\1\1", true, BGP_ACCEPT, false},
-        {"ATOMIC_AGGREGATE of 1", 0x40, BGP_ATOMIC_AGGREGATE, 1, "\1", false, BGP_DISCARD_ATTRIBUTE, false},
-        {"AGGREGATOR of 6 with AS4", 0xc0, BGP_AGGREGATOR, 6, "\1\1\1\1\1\1", false, BGP_DISCARD_ATTRIBUTE, false},
-        {"COMMUNITIES of 3", 0xc0, BGP_COMMUNITIES, 3, "\1\1\1", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"COMMUNITIES empty", 0xc0, BGP_COMMUNITIES, 0, "", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"ORIGINATOR_ID of 5", 0x80, BGP_ORIGINATOR_ID, 5, "\1\1\1\1\1", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"ORIGINATOR_ID from outside", 0x80, BGP_ORIGINATOR_ID, 4, "\1\1\1\1", true, BGP_ACCEPT, false},
-        {"CLUSTER_LIST of 5", 0x80, BGP_CLUSTER_LIST, 5, "\1\1\1\1\1", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"CLUSTER_LIST from outside", 0x80, BGP_CLUSTER_LIST, 5, "\1\1\1\1\1", true, BGP_ACCEPT, false},
-        {"EXTENDED_COMMUNITIES of 7", 0xc0, BGP_EXTENDED_COMMUNITIES, 7, "\1\1\1\1\1\1\1", false, BGP_TREAT_AS_WITHDRAW,
+        {"ORIGIN of two bytes", 0x40, BGP_ORIGIN, 2, "\0\0", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"ORIGIN 3", 0x40, BGP_ORIGIN, 1, "\3", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"ORIGIN optional", 0xc0, BGP_ORIGIN, 1, "\0", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"AS_PATH segment overrun", 0x40, BGP_AS_PATH, 6, "\2\2\0\0\0\1", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"AS_PATH segment empty", 0x40, BGP_AS_PATH, 2, "\2\0", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"AS_PATH segment unknown", 0x40, BGP_AS_PATH, 6, "\5\1\0\0\0\1", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"AS_PATH one byte left", 0x40, BGP_AS_PATH, 7, "\2\1\0\0\0\1\1", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"NEXT_HOP of 3", 0x40, BGP_NEXT_HOP, 3, "\1\1\1", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"MED of 3", 0x80, BGP_MED, 3, "\1\1\1", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"LOCAL_PREF of 3", 0x40, BGP_LOCAL_PREF, 3, "\1\1\1", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"LOCAL_PREF from outside", 0x40, BGP_LOCAL_PREF, 3, "\1\1\1", OUTSIDE, BGP_ACCEPT, false},
+        {"AS_PATH from outside without the peer's number", 0x40, BGP_AS_PATH, 6, "\2\1\0\0\0\1", OUTSIDE,
+            BGP_TREAT_AS_WITHDRAW, false},
+        {"AS_PATH from outside, empty", 0x40, BGP_AS_PATH, 0, "", OUTSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"AS_PATH of a confederation from outside", 0x40, BGP_AS_PATH, 6, "\3\1\0\0\xfd\xe9", OUTSIDE,
+            BGP_TREAT_AS_WITHDRAW, false},
+        {"AS_PATH sound from outside", 0x40, BGP_AS_PATH, 6, "\2\1\0\0\xfd\xe9", OUTSIDE, BGP_ACCEPT, true},
+        {"AS_PATH of two octets", 0x40, BGP_AS_PATH, 4, "\2\1\0\1", NARROW, BGP_ACCEPT, true},
+        {"AGGREGATOR not transitive", 0x80, BGP_AGGREGATOR, 8, "\1\1\1\1\1\1\1\1", INSIDE, BGP_TREAT_AS_WITHDRAW,
             false},
-        {"EXTENDED_COMMUNITIES sound", 0xc0, BGP_EXTENDED_COMMUNITIES, 8, "\0\2\xfd\xe8\0\0\0\1", false, BGP_ACCEPT,
+        {"ATOMIC_AGGREGATE optional", 0xc0, BGP_ATOMIC_AGGREGATE, 0, "", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"ATOMIC_AGGREGATE of 1", 0x40, BGP_ATOMIC_AGGREGATE, 1, "\1", INSIDE, BGP_DISCARD_ATTRIBUTE, false},
+        {"AGGREGATOR of 6 with AS4", 0xc0, BGP_AGGREGATOR, 6, "\1\1\1\1\1\1", INSIDE, BGP_DISCARD_ATTRIBUTE, false},
+        {"COMMUNITIES of 3", 0xc0, BGP_COMMUNITIES, 3, "\1\1\1", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"COMMUNITIES empty", 0xc0, BGP_COMMUNITIES, 0, "", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"ORIGINATOR_ID of 5", 0x80, BGP_ORIGINATOR_ID, 5, "\1\1\1\1\1", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"ORIGINATOR_ID from outside", 0x80, BGP_ORIGINATOR_ID, 4, "\1\1\1\1", OUTSIDE, BGP_ACCEPT, false},
+        {"CLUSTER_LIST of 5", 0x80, BGP_CLUSTER_LIST, 5, "\1\1\1\1\1", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"CLUSTER_LIST from outside", 0x80, BGP_CLUSTER_LIST, 5, "\1\1\1\1\1", OUTSIDE, BGP_ACCEPT, false},
+        {"EXTENDED_COMMUNITIES of 7", 0xc0, BGP_EXTENDED_COMMUNITIES, 7, "\1\1\1\1\1\1\1", INSIDE,
+            BGP_TREAT_AS_WITHDRAW, false},
+        {"EXTENDED_COMMUNITIES sound", 0xc0, BGP_EXTENDED_COMMUNITIES, 8, "\0\2\xfd\xe8\0\0\0\1", INSIDE, BGP_ACCEPT,
             true},
-        {"LARGE_COMMUNITY of 11", 0xc0, BGP_LARGE_COMMUNITIES, 11, "aaaaaaaaaaa", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"AS4_PATH malformed", 0xc0, BGP_AS4_PATH, 3, "\2\1\1", false, BGP_DISCARD_ATTRIBUTE, false},
-        {"AS4_AGGREGATOR of 7", 0xc0, BGP_AS4_AGGREGATOR, 7, "\1\1\1\1\1\1\1", false, BGP_DISCARD_ATTRIBUTE, false},
-        {"PREFIX_SID TLV overrun", 0xc0, BGP_PREFIX_SID, 5, "\5\0\11\0\0", false, BGP_TREAT_AS_WITHDRAW, false},
-        {"PREFIX_SID unknown TLV", 0xc0, BGP_PREFIX_SID, 5, "\77\0\2\0\0", false, BGP_ACCEPT, true},
-        {"PREFIX_SID with a SID too short", 0xc0, BGP_PREFIX_SID, 9, "\5\0\6\0\1\0\2\0\0", false, BGP_TREAT_AS_WITHDRAW,
-            false},
-        {"TUNNEL_ENCAPSULATION overrun", 0xc0, BGP_TUNNEL_ENCAPSULATION, 5, "\0\17\0\4\1", false, BGP_TREAT_AS_WITHDRAW,
-            false},
-        {"unknown well-known", 0x40, 250, 1, "\1", false, BGP_RESET, false},
-        {"unknown optional", 0xc0, 250, 1, "\1", false, BGP_ACCEPT, true},
+        {"LARGE_COMMUNITY of 11", 0xc0, BGP_LARGE_COMMUNITIES, 11, "aaaaaaaaaaa", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"AS4_PATH between speakers of four octets", 0xc0, BGP_AS4_PATH, 6, "\2\1\0\0\0\1", INSIDE, BGP_ACCEPT, false},
+        {"AS4_PATH malformed", 0xc0, BGP_AS4_PATH, 3, "\2\1\1", NARROW, BGP_DISCARD_ATTRIBUTE, false},
+        {"AS4_AGGREGATOR of 7", 0xc0, BGP_AS4_AGGREGATOR, 7, "\1\1\1\1\1\1\1", NARROW, BGP_DISCARD_ATTRIBUTE, false},
+        {"PREFIX_SID TLV overrun", 0xc0, BGP_PREFIX_SID, 5, "\5\0\11\0\0", INSIDE, BGP_TREAT_AS_WITHDRAW, false},
+        {"PREFIX_SID unknown TLV", 0xc0, BGP_PREFIX_SID, 5, "\77\0\2\0\0", INSIDE, BGP_ACCEPT, true},
+        {"PREFIX_SID with a SID too short", 0xc0, BGP_PREFIX_SID, 9, "\5\0\6\0\1\0\2\0\0", INSIDE,
+            BGP_TREAT_AS_WITHDRAW, false},
+        {"TUNNEL_ENCAPSULATION overrun", 0xc0, BGP_TUNNEL_ENCAPSULATION, 5, "\0\17\0\4\1", INSIDE,
+            BGP_TREAT_AS_WITHDRAW, false},
+        {"unknown well-known", 0x40, 250, 1, "\1", INSIDE, BGP_RESET, false},
+        {"unknown optional", 0xc0, 250, 1, "\1", INSIDE, BGP_ACCEPT, true},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
         const struct row *r = &rows[i];
         struct made m;
         struct bgp_update u;
         struct bgp_notification error;
-        make(&m, r->type);
+        const struct bgp_update_context *where = r->from == OUTSIDE ? &ebgp : r->from == NARROW ? &narrow : &ibgp;
+        make_from(&m, r->type, where);
         add(&m, r->flags, r->type, r->value, r->len);
-        enum bgp_action got = read_made(&m, r->external ? &ebgp : &ibgp, &u, &error);
+        enum bgp_action got = read_made(&m, where, &u, &error);
         bool kept = bgp_attribute_find(&u, r->type) != NULL;
         if (got != r->action || kept != r->kept)
             fail_msg("%s: action %d, kept %d (%s)", r->what, got, kept, u.why);
@@ -152,7 +172,7 @@ static void test_mandatory_attributes(void **state)
     struct made m;
     struct bgp_update u;
     struct bgp_notification error;
-    make(&m, BGP_LOCAL_PREF);
+    make_from(&m, BGP_LOCAL_PREF, &ebgp);
     assert_int_equal(read_made(&m, &ebgp, &u, &error), BGP_ACCEPT);
     make(&m, 0);
     m.tail_len = 4;
@@ -227,6 +247,35 @@ static void test_routes_that_cannot_be_read(void **state)
     m = (struct made){0};
     add(&m, 0x80, BGP_MP_UNREACH, "\0\31", 2);
     assert_int_equal(read_made(&m, &ibgp, &u, &error), BGP_RESET);
+}
+
+/* RFC 7606 5.2. */
+static void test_wrong_attributes_without_routes_reset(void **state)
+{
+    (void)state;
+    struct made m = {0};
+    struct bgp_update u;
+    struct bgp_notification error;
+    add(&m, 0x40, BGP_ORIGIN, "\3", 1);
+    add(&m, 0x80, BGP_MP_UNREACH, "\0\31\106", 3);
+    assert_int_equal(read_made(&m, &ibgp, &u, &error), BGP_RESET);
+    assert_int_equal(error.subcode, BGP_UPDATE_ATTRIBUTES);
+    /* An attribute that hides the ones behind it, MP_REACH_NLRI among them. */
+    m = (struct made){0};
+    memcpy(m.bytes + 4, "\x40\1\377\0", 4);
+    m.len = 4;
+    assert_int_equal(read_made(&m, &ibgp, &u, &error), BGP_RESET);
+    m = (struct made){0};
+    m.bytes[4] = 0x40;
+    m.len = 1;
+    assert_int_equal(read_made(&m, &ibgp, &u, &error), BGP_RESET);
+    /* What is only discarded does not matter; nor do the flags of what withdraws. */
+    m = (struct made){0};
+    add(&m, 0x40, BGP_ATOMIC_AGGREGATE, "\3", 1);
+    assert_int_equal(read_made(&m, &ibgp, &u, &error), BGP_DISCARD_ATTRIBUTE);
+    m = (struct made){0};
+    add(&m, 0xc0, BGP_MP_UNREACH, "\0\31\106", 3);
+    assert_int_equal(read_made(&m, &ibgp, &u, &error), BGP_TREAT_AS_WITHDRAW);
 }
 
 static void test_end_of_rib_and_withdraws_need_no_attributes(void **state)
@@ -309,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_duplicates),
         cmocka_unit_test(test_overruns),
         cmocka_unit_test(test_routes_that_cannot_be_read),
+        cmocka_unit_test(test_wrong_attributes_without_routes_reset),
         cmocka_unit_test(test_end_of_rib_and_withdraws_need_no_attributes),
         cmocka_unit_test(test_prefix_sid_is_the_37_octets_that_daemons_know),
         cmocka_unit_test(test_sr_policy_goes_there_and_back),
