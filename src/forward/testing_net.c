@@ -36,6 +36,7 @@ struct flying {
 
 struct testing_net {
     uint64_t seed, draws, number;
+    uint32_t mbufs, room;
     int64_t now;
     struct router *routers[TESTING_NET_ROUTERS];
     unsigned n_routers;
@@ -158,8 +159,15 @@ struct testing_net *testing_net_create(uint64_t seed)
     struct testing_net *n = calloc(1, sizeof *n);
     check(n, "no memory");
     n->seed = seed;
+    testing_net_mbufs(n, TESTING_NET_MBUFS, TESTING_NET_ROOM);
     n->now = 1000000000;
     return n;
+}
+
+void testing_net_mbufs(struct testing_net *n, uint32_t count, uint32_t room)
+{
+    n->mbufs = count;
+    n->room = room;
 }
 
 uint32_t testing_net_free(struct testing_net *n)
@@ -192,7 +200,7 @@ unsigned testing_net_router(struct testing_net *n, const struct forward_config *
     struct router *r = calloc(1, sizeof *r);
     check(r && n->n_routers < TESTING_NET_ROUTERS, "too many routers");
     r->net = n;
-    r->slab = testing_mbufs_create(TESTING_NET_MBUFS, TESTING_NET_ROOM);
+    r->slab = testing_mbufs_create(n->mbufs, n->room);
     struct forward_config c = *config;
     if (!c.lanes.router_id)
         c.lanes.router_id = n->n_routers + 1;

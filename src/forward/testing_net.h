@@ -37,6 +37,8 @@ typedef int64_t testing_hook(void *user, unsigned router, uint16_t port, uint8_t
 struct testing_net;
 
 struct testing_net *testing_net_create(uint64_t seed);
+/* Of each router that is added from now on, instead of TESTING_NET_MBUFS of TESTING_NET_ROOM bytes: fuzzers make many. */
+void testing_net_mbufs(struct testing_net *, uint32_t count, uint32_t room);
 uint32_t testing_net_free(struct testing_net *); /* how many mbufs the routers never gave back */
 
 /* Router id and identity are set where they are zero. Returns its number. */

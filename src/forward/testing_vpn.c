@@ -75,6 +75,7 @@ static struct forward_config router_config(const struct testing_vpn_config *c, u
     return (struct forward_config){
         .loopback = testing_vpn_loopback(router),
         .locator_block_bits = 32,
+        .lanes = {.lanes_most = 64, .history_packets = 1024},
         .option_nr = c->option_nr,
         .option_lane = c->option_lane,
     };
@@ -199,6 +200,8 @@ static void add_routes(struct testing_vpn *v, unsigned router, unsigned t)
 void testing_vpn_init(struct testing_vpn *v, const struct testing_vpn_config *c, uint64_t seed)
 {
     *v = (struct testing_vpn){.net = testing_net_create(seed), .config = *c, .last = c->routers - 1};
+    if (c->mbufs)
+        testing_net_mbufs(v->net, c->mbufs, 2048);
     for (unsigned k = 0; k < c->routers; k++) {
         struct forward_config config = router_config(c, k);
         testing_net_router(v->net, &config);

@@ -24,6 +24,7 @@ struct testing_vpn_config {
     uint32_t core_mtu; /* 0: VPN_MTU + 500 */
     uint32_t host_mtu; /* 0: VPN_MTU */
     uint8_t option_nr, option_lane;
+    uint32_t mbufs;   /* of each router, of 2048 bytes; 0: testing_net's */
     uint8_t flavours; /* of End and End.X */
 };
 
