@@ -349,7 +349,7 @@ static void the_links_own_window_holds_and_lets_all_through(void **state)
 {
     (void)state;
     struct port_config ring = core;
-    ring.link_window = 64;
+    ring.link_window = 8; /* half of what the distance would take */
     struct lane_node_config c = {.control_loss = 0.1};
     struct testing_net *net = testing_chain(6, 3, &c, 100 * NS_PER_US, &ring);
     net->link[0].control.loss = net->link[1].control.loss = 0.1;
@@ -361,12 +361,13 @@ static void the_links_own_window_holds_and_lets_all_through(void **state)
     testing_net_drain(net, 400 * NS_PER_MS);
     uint64_t delivered = 0, sent = 0;
     for (unsigned i = 0; i < 6; i++) {
-        assert_true(net->flow[i].delivered > 500); /* in their turns */
+        assert_true(net->flow[i].delivered > 100); /* in their turns */
         delivered += net->flow[i].delivered;
         sent += net->flow[i].sent;
     }
     assert_int_equal(delivered + testing_losses(net, LOSS_LINK), sent);
-    assert_true(delivered > line_packets(100 * NS_PER_MS) / 2);
+    assert_true(delivered > line_packets(100 * NS_PER_MS) / 4); /* it limits, and never stops them */
+    assert_true(delivered < line_packets(100 * NS_PER_MS) * 3 / 4);
     testing_net_free(net);
 }
 
