@@ -132,6 +132,8 @@ void bgp_peer_transport_up(struct bgp_speaker *s, uint16_t peer, enum bgp_side s
     p->now = now;
     if (p->stopped || (side == BGP_ACCEPTED && !bgp_peer_accepts(s, peer)))
         return;
+    if (side == BGP_CONNECTED && p->up >= 0)
+        return;                          /* the peer's connection was quicker; only the peer's may replace it */
     if (session->state >= BGP_OPEN_SENT) /* the peer began anew: the connection before is as good as lost */
         bgp_session_transport_failed(session, now);
     session->config.restarting = bgp_restart_going_on(s, now);

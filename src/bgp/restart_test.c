@@ -379,6 +379,21 @@ static void test_an_established_connection_stays(void **state)
     bgp_speaker_free(r.rr);
 }
 
+/* Our own attempt that succeeds only after the peer's connection was established: it is not begun, nothing changes. */
+static void test_our_late_attempt_is_given_up(void **state)
+{
+    (void)state;
+    struct rig r;
+    build(&r);
+    announce(&r, 1);
+    bgp_peer_transport_up(r.rr, r.peer, BGP_CONNECTED, r.t.now);
+    assert_int_equal(state_of(&r, BGP_CONNECTED), BGP_IDLE);
+    assert_int_equal(bgp_peer_out(r.rr, r.peer, BGP_CONNECTED, r.t.now)->len, 0);
+    assert_int_equal(state_of(&r, BGP_ACCEPTED), BGP_ESTABLISHED);
+    assert_int_equal(held(&r), 1);
+    bgp_speaker_free(r.rr);
+}
+
 /* The connection that lost a collision tries again when the one that won is gone. */
 static void test_the_loser_of_a_collision_comes_back(void **state)
 {
@@ -498,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_what_is_not_said_between_the_marks_is_gone),
         cmocka_unit_test(test_a_silent_restart_replaces_the_connection),
         cmocka_unit_test(test_an_established_connection_stays),
+        cmocka_unit_test(test_our_late_attempt_is_given_up),
         cmocka_unit_test(test_the_loser_of_a_collision_comes_back),
         cmocka_unit_test(test_end_of_rib_waits_for_the_others),
         cmocka_unit_test(test_what_our_open_says_of_restarts),

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static const uint32_t all_families[] = {
-    BGP_EVPN, BGP_VPNV4, BGP_VPNV6, BGP_SR_POLICY_V6, BGP_SR_POLICY_V4, BGP_IPV6_UNICAST};
+    BGP_EVPN, BGP_VPNV4, BGP_VPNV6, BGP_SR_POLICY_V6, BGP_SR_POLICY_V4, BGP_IPV6_UNICAST, BGP_RTC};
 
 struct reflector {
     struct bgp_speaker *speaker;
@@ -34,12 +34,12 @@ static void on_state(void *user, uint16_t peer, enum bgp_state state, const stru
     log_info("BGP session with %s is %s%s%s", address, state == BGP_ESTABLISHED ? "up" : "down", why ? ": " : "", text);
 }
 
-/* "ADDRESS[,md5=KEY][,port=N][,passive][,gtsm]" */
+/* "ADDRESS[,md5=KEY][,port=N][,limit=N][,passive][,gtsm]" */
 static int add_peer(struct reflector *r, const char *operand, uint32_t as, struct error *err)
 {
     char copy[512], *rest, *word;
     struct bgp_peer_config c = {.kind = BGP_PEER_CLIENT,
-        .session = {.local_as = as, .peer_as = as, .hold_time_s = 90, .restart_time_s = 120, .n_families = 6}};
+        .session = {.local_as = as, .peer_as = as, .hold_time_s = 90, .restart_time_s = 120, .n_families = 7}};
     struct peering_peer sockets = {0};
     memcpy(c.session.families, all_families, sizeof all_families);
     if (snprintf(copy, sizeof copy, "%s", operand) >= (int)sizeof copy)
@@ -51,13 +51,15 @@ static int add_peer(struct reflector *r, const char *operand, uint32_t as, struc
             strcpy(sockets.secure.md5, word + 4);
         else if (strncmp(word, "port=", 5) == 0)
             sockets.port = (uint16_t)strtoul(word + 5, NULL, 10);
+        else if (strncmp(word, "limit=", 6) == 0)
+            c.prefixes_most = (uint32_t)strtoul(word + 6, NULL, 10);
         else if (strcmp(word, "passive") == 0)
             c.session.passive = true;
         else if (strcmp(word, "gtsm") == 0)
             sockets.secure.gtsm = true;
         else
-            rc =
-                error_set(err, EINVAL, "\"%s\" in peer %s: known are md5=KEY, port=N, passive and gtsm", word, operand);
+            rc = error_set(
+                err, EINVAL, "\"%s\" in peer %s: known are md5=KEY, port=N, limit=N, passive and gtsm", word, operand);
     }
     if (rc == 0)
         rc = bgp_peer_add(r->speaker, &c, clock_now_ns(), &sockets.peer, err);
@@ -153,8 +155,9 @@ const struct cli_verb verb_bgp_reflect = {
     .max_operands = -1,
     .about = "A route reflector (RFC 4456) for EVPN, VPNv4, VPNv6, SR Policy and IPv6 unicast that hands on every "
              "attribute byte\n"
-             "for byte. PEER is ADDRESS[,md5=KEY][,port=N][,passive][,gtsm]. Ends on ^C or SIGTERM; sessions are told "
-             "to cease.",
+             "for byte; clients that speak route target constraint get only what they want. PEER is\n"
+             "ADDRESS[,md5=KEY][,port=N][,limit=ROUTES][,passive][,gtsm]. Ends on ^C or SIGTERM; sessions are told to "
+             "cease.",
     .example = "meridian bgp reflect --as 65000 --id 10.0.0.9 --control /run/bgp.sock fd00::1 fd00::2,md5=secret",
     .options = reflect_options,
     .run = run_reflect,

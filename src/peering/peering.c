@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "peering/gtsm.h"
 #include "wire/ip_text.h"
 
 #include <errno.h>
@@ -88,6 +89,21 @@ static void flush_last(struct peering *p, uint16_t peer, enum bgp_side side)
     }
 }
 
+/* The listening sockets hear peers with GTSM from nearby only. */
+static int protect_listening(struct peering *p, struct error *err)
+{
+    struct ip_addr near[BGP_PEERS_MOST];
+    unsigned n = 0;
+    int rc = 0;
+    for (uint16_t i = 1; i < BGP_PEERS_MOST; i++)
+        if (p->neighbour[i] && p->neighbour[i]->config.secure.gtsm && bgp_peer_config(p->speaker, i))
+            near[n++] = bgp_peer_config(p->speaker, i)->address;
+    for (unsigned i = 0; i < 8 && rc == 0; i++)
+        if (p->listening[i] >= 0)
+            rc = peering_gtsm_filter(p->listening[i], near, n, err);
+    return rc;
+}
+
 void peering_peer_remove(struct peering *p, uint16_t peer)
 {
     struct neighbour *n = peer < BGP_PEERS_MOST ? p->neighbour[peer] : NULL;
@@ -102,8 +118,11 @@ void peering_peer_remove(struct peering *p, uint16_t peer)
             peering_listen_key(p->listening[i], &config->address, "", &err);
     close_connection(&n->side[BGP_CONNECTED]);
     close_connection(&n->side[BGP_ACCEPTED]);
+    bool near = n->config.secure.gtsm;
     free(n);
     p->neighbour[peer] = NULL;
+    if (near)
+        protect_listening(p, &err);
 }
 
 void peering_free(struct peering *p)
@@ -140,7 +159,12 @@ int peering_peer_add(struct peering *p, const struct peering_peer *c, struct err
         }
     }
     p->neighbour[c->peer] = n;
-    return 0;
+    int rc = c->secure.gtsm ? protect_listening(p, err) : 0;
+    if (rc) {
+        p->neighbour[c->peer] = NULL;
+        free(n);
+    }
+    return rc;
 }
 
 void peering_wake(struct peering *p)

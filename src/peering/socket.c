@@ -124,8 +124,8 @@ int peering_listen_key(int fd, const struct ip_addr *peer, const char *md5, stru
 
 int peering_protect(int fd, const struct ip_addr *peer, const struct peering_secure *secure, struct error *err)
 {
-    bool six = family_of(fd) == AF_INET6;
-    (void)peer;
+    bool six =
+        peer->family == IP_V6; /* the socket may be of both families: an IPv4 peer's packets have a TTL all the same */
     set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (!secure->gtsm)
         return 0;

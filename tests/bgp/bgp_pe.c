@@ -8,7 +8,7 @@
  *   ROUTE (pe_route.h)   originate it          withdraw ROUTE       many N RD WORD…   N RT-5 host routes from 10.0.0.0 on
  *   peers | dump         sessions; every best path with its bytes   want N            says so once N routes are held
  *   next-hop ADDRESS N   metric (4294967295: unreachable)           stop|start PEER   a peer by its address
- *   import RT…           route targets that this PE wants           echo WORD         {"event":"echo","word":…} */
+ *   import[-end] RT      a route target that this PE wants          echo WORD         {"event":"echo","word":…} */
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/hex.h"
@@ -231,6 +231,17 @@ static int metric(struct pe *pe, char *rest, struct error *err)
     return rc ? rc : bgp_next_hop_set(pe->speaker, &hop, value);
 }
 
+static int import(struct pe *pe, const char *text, bool wanted, struct error *err)
+{
+    uint8_t target[8];
+    int rc = pe_pair_parse(target, text, 2, err);
+    if (rc == 0 && wanted)
+        return bgp_import(pe->speaker, pe->session.local_as, target, clock_now_ns(), err);
+    if (rc == 0 && bgp_import_end(pe->speaker, pe->session.local_as, target, clock_now_ns()))
+        return error_set(err, ENOENT, "%s was not wanted", text);
+    return rc;
+}
+
 static int command(struct pe *pe, char *line, struct error *err)
 {
     char word[32] = "", *rest;
@@ -242,6 +253,8 @@ static int command(struct pe *pe, char *line, struct error *err)
         return originate(pe, rest, true, err);
     if (strcmp(word, "many") == 0)
         return many(pe, rest, err);
+    if (strcmp(word, "import") == 0 || strcmp(word, "import-end") == 0)
+        return import(pe, rest, !word[6], err);
     if (strcmp(word, "next-hop") == 0)
         return metric(pe, rest, err);
     if (strcmp(word, "stop") == 0 || strcmp(word, "start") == 0) {

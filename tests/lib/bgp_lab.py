@@ -383,14 +383,17 @@ class Raw:
     """A BGP peer that says what it is told to and keeps what it hears: messages as (type, body)."""
 
     def __init__(self, host, peer, families=((25, 70), (2, 1)), identifier=None, hold=90, asn=AS, capabilities=b"", as4=True,
-                 local=None):
+                 hops=None, patience=WAIT):
         self.host, self.peer, self.heard, self.closed = host, peer, [], False
         family = socket.AF_INET6 if ":" in peer else socket.AF_INET
         self.socket = host.socket(family)
-        self.socket.settimeout(WAIT)
-        if local:
-            self.socket.bind((local, 0))
+        self.socket.settimeout(patience)
+        if hops and family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
+        elif hops:
+            self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
         until(self.connect, f"a connection from host {host.number} to {peer}")
+        self.socket.settimeout(None)
         multi = b"".join(struct.pack(">BBBBHBB", 2, 6, 1, 4, afi, 0, safi) for afi, safi in families)
         if as4:
             multi += struct.pack(">BBBBI", 2, 6, 65, 4, asn)
@@ -406,6 +409,8 @@ class Raw:
             return True
         except ConnectionRefusedError:
             return False
+        except OSError as e:  # a first answer that was thrown away (MD5)
+            raise Failed(f"host {self.host.number} cannot connect to {self.peer}: {e}") from e
 
     def say(self, kind, payload=b""):
         self.raw(message(kind, payload))
