@@ -178,7 +178,7 @@ class Capture:
     def __init__(self, lab):
         self.lab, self.file = lab, lab.folder / "switch.pcap"
         log = open(lab.folder / "tcpdump.log", "wb")
-        self.process = subprocess.Popen(["ip", "netns", "exec", lab.hub, "tcpdump", "-i", "br0", "-U", "-B", "8192", "-s", "0", "-w",
+        self.process = subprocess.Popen(["ip", "netns", "exec", lab.hub, "tcpdump", "-i", "br0", "-U", "--immediate-mode", "-B", "16384", "-s", "0", "-w",
                                          str(self.file), "tcp", "port", "179"], stdout=log, stderr=log)
         lab.running.append(self.process)
         until(lambda: "listening on" in (lab.folder / "tcpdump.log").read_text(), "tcpdump listens")
@@ -202,7 +202,7 @@ class Capture:
         kinds = sorted({t for p in packets for t in p["bgp.type"].split(";") if t})
         if wrong:
             shutil.copy(self.file, BUILD.parent / "failed.pcap")
-        check(not wrong, f"tshark decodes our {len(packets)} segments (message types {', '.join(kinds)}) {wrong[:3] or ''}")
+        check(packets and not wrong, f"tshark decodes our {len(packets)} segments (message types {', '.join(kinds)}) {wrong[:3] or ''}")
         self.keep()
 
     def written(self):
@@ -336,7 +336,7 @@ class Reflector:
         return {p["address"]: p for p in self.show("peers")["peers"]}
 
     def routes(self):
-        return {r["route"]: r for r in self.show("routes")["routes"] if r["best"]}
+        return {r["route"]: r for r in self.show("routes")["routes"] if r["best"] and r["family"] != "rtc"}
 
     def up(self, *addresses, seconds=WAIT):
         until(lambda: all(self.peers()[a]["state"] == "established" for a in addresses),
@@ -527,3 +527,18 @@ class Gobgp:
     def kill(self):
         self.process.kill()
         self.process.wait(WAIT)
+
+
+class Bird:
+    """BIRD as IPv6 route reflector."""
+
+    def __init__(self, host, *peers):
+        self.host, self.control = host, host.lab.folder / f"bird-{host.number}.ctl"
+        config = host.lab.folder / f"bird-{host.number}.conf"
+        config.write_text(f"router id 10.0.0.{host.number};\nprotocol device {{ scan time 1; }}\nprotocol direct {{ ipv6; }}\n" + "".join(
+            f"protocol bgp p{i} {{ local {host.six} as {AS}; neighbor {peer} as {AS}; rr client; connect retry time 1; "
+            f"connect delay time 1; error wait time 1,2; ipv6 {{ import all; export all; }}; }}\n" for i, peer in enumerate(peers)))
+        self.process = host.start("bird", "-f", "-c", config, "-s", self.control, log="bird")
+
+    def ask(self, *args):
+        return self.host.run("birdc", "-s", self.control, *args, may_fail=True)
