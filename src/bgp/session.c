@@ -80,6 +80,10 @@ static void fill_open(const struct bgp_session *s, struct bgp_open *o)
     for (int i = 0; o->graceful && i < c->n_families; i++)
         o->graceful_families[o->n_graceful++] = (struct bgp_graceful){
             .family = c->families[i], .forwarding = !c->forwarding_lost, .long_lived = c->long_lived_time_s};
+    /* Ours are IPv6 (RFC 9252 5.1, RFC 8950): without this some daemons put an IPv4 address of their own in the place. */
+    for (int i = 0; i < c->n_families; i++)
+        if (c->families[i] == BGP_VPNV4 || c->families[i] == BGP_IPV4_UNICAST)
+            o->six_hops[o->n_six_hops++] = c->families[i];
     if (c->hostname)
         strncpy(o->hostname, c->hostname, sizeof o->hostname - 1);
 }

@@ -67,6 +67,7 @@ void bgp_header_encode(uint8_t to[BGP_HEADER], uint32_t len, enum bgp_type type)
 enum {
     CAP_MULTIPROTOCOL = 1,
     CAP_REFRESH = 2,
+    CAP_EXTENDED_NEXT_HOP = 5,
     CAP_EXTENDED_MESSAGE = 6,
     CAP_GRACEFUL = 64,
     CAP_AS4 = 65,
@@ -128,6 +129,16 @@ static void take_add_path(struct bgp_open *o, const uint8_t *v, size_t len)
                 (struct bgp_add_path){.family = family_at(v + at), .send_receive = v[at + 3]};
 }
 
+/* RFC 8950 4: AFI 2, SAFI 2, AFI of the next hop 2. */
+static void take_next_hops(struct bgp_open *o, const uint8_t *v, size_t len)
+{
+    if (len % 6)
+        return;
+    for (size_t at = 0; at < len && o->n_six_hops < BGP_FAMILIES_MOST; at += 6)
+        if (bytes_get_be16(v + at + 4) == 2 && v[at + 2] == 0)
+            o->six_hops[o->n_six_hops++] = (uint32_t)bytes_get_be16(v + at) << 16 | v[at + 3];
+}
+
 static void take_hostname(struct bgp_open *o, const uint8_t *v, size_t len)
 {
     if (len < 2 || 1u + v[0] > len)
@@ -146,6 +157,9 @@ static void take_capability(struct bgp_open *o, uint8_t code, const uint8_t *v, 
         break;
     case CAP_REFRESH:
         o->refresh = true;
+        break;
+    case CAP_EXTENDED_NEXT_HOP:
+        take_next_hops(o, v, len);
         break;
     case CAP_EXTENDED_MESSAGE:
         o->extended_message = true;
@@ -321,6 +335,14 @@ static void put_capabilities(struct writer *w, const struct bgp_open *o)
         for (int i = 0; i < o->n_add_path; i++) {
             put_family(p + 4 * i, o->add_path[i].family);
             p[4 * i + 3] = o->add_path[i].send_receive;
+        }
+    }
+    if (o->n_six_hops) {
+        uint8_t *p = put_capability(w, CAP_EXTENDED_NEXT_HOP, (uint8_t)(6 * o->n_six_hops));
+        for (int i = 0; i < o->n_six_hops; i++) {
+            bytes_put_be16(p + 6 * i, (uint16_t)(o->six_hops[i] >> 16));
+            bytes_put_be16(p + 6 * i + 2, (uint8_t)o->six_hops[i]);
+            bytes_put_be16(p + 6 * i + 4, 2);
         }
     }
     if (o->enhanced_refresh)

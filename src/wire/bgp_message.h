@@ -92,6 +92,8 @@ struct bgp_open {
     uint8_t n_graceful;
     struct bgp_add_path add_path[BGP_FAMILIES_MOST];
     uint8_t n_add_path;
+    uint32_t six_hops[BGP_FAMILIES_MOST]; /* RFC 8950: families of IPv4 whose routes may have IPv6 next hops */
+    uint8_t n_six_hops;
     char hostname[65]; /* FQDN capability (draft-walton-bgp-hostname-capability), printable characters only; "" */
 };
 

@@ -25,6 +25,8 @@ static struct bgp_open our_open(void)
         .n_graceful = 2,
         .add_path = {{BGP_EVPN, 1}},
         .n_add_path = 1,
+        .six_hops = {BGP_VPNV4, BGP_IPV4_UNICAST},
+        .n_six_hops = 2,
         .hostname = "pe1.hospital",
     };
 }

@@ -529,6 +529,44 @@ class Gobgp:
         self.process.wait(WAIT)
 
 
+class Frr:
+    """FRR's zebra and bgpd; `families` are activated for every peer, all of them clients when `reflector`."""
+
+    def __init__(self, host, *peers, families=("l2vpn evpn", "ipv4 vpn", "ipv6 vpn", "ipv6 unicast"), reflector=False, bgp="",
+                 zebra="", more="", passive=False):
+        self.host, self.folder = host, host.lab.folder / f"frr-{host.number}"
+        self.folder.mkdir()
+        shutil.chown(self.folder, "frr", "frr")
+        host.lab.folder.chmod(0o755)
+        text = [f"router bgp {AS}", f" bgp router-id 10.0.0.{host.number}", " no bgp default ipv4-unicast",
+                " no bgp ebgp-requires-policy", bgp]
+        for peer in peers:
+            text += [f" neighbor {peer} remote-as {AS}", f" neighbor {peer} timers connect 1", f" neighbor {peer} capability extended-nexthop"]
+            text += [f" neighbor {peer} passive"] if passive else []
+        for family in families:
+            text.append(f" address-family {family}")
+            for peer in peers:
+                text += [f"  neighbor {peer} activate"] + ([f"  neighbor {peer} route-reflector-client"] if reflector else [])
+            text.append(" exit-address-family")
+        (self.folder / "bgpd.conf").write_text("\n".join(text) + "\n" + more)
+        (self.folder / "zebra.conf").write_text(zebra)
+        self.processes = [self.daemon("zebra")]
+        until(lambda: (self.folder / "zserv").exists() and (self.folder / "zebra.vty").exists(), "zebra listens")
+        self.processes.append(self.daemon("bgpd"))
+        until(lambda: (self.folder / "bgpd.vty").exists(), "bgpd listens")
+
+    def daemon(self, name):
+        return self.host.start(f"/usr/lib/frr/{name}", "--vty_socket", self.folder, "-z", self.folder / "zserv", "-i",
+                               self.folder / f"{name}.pid", "-f", self.folder / f"{name}.conf", "-A", "127.0.0.1", "--log", "stdout")
+
+    def vtysh(self, *lines):
+        return self.host.run("vtysh", "--vty_socket", self.folder, *(w for line in lines for w in ("-c", line)), may_fail=True)
+
+    def up(self, peer):
+        until(lambda: '"bgpState":"Established"' in self.vtysh(f"show bgp neighbors {peer} json").replace(" ", ""),
+              f"bgpd's session with {peer}", step=0.1)
+
+
 class Bird:
     """BIRD as IPv6 route reflector."""
 
