@@ -17,7 +17,7 @@ struct bgp_attributes {
     uint32_t med, local_pref; /* 0, 100 when not there */
     uint8_t originator[4];    /* zero: none */
     uint8_t cluster_length;
-    uint8_t next_hop[32], next_hop_len;
+    uint8_t next_hop[48], next_hop_len;
     bool no_advertise, no_export, llgr_stale, no_llgr;
 
     uint32_t len; /* of bytes: raw attributes without MP_*, in their order, Partial set where we do not know them */

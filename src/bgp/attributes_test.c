@@ -83,8 +83,23 @@ static void test_what_is_not_well_formed_is_refused(void **state)
     for (unsigned i = 0; i < 4; i++)
         for (size_t len = 1; len <= 4; len++)
             assert_int_equal(bgp_attributes_of_bytes(t, wrong[i], len, hop, 16, &a), -EINVAL);
-    assert_int_equal(bgp_attributes_of_bytes(t, wrong[0], 0, hop, 33, &a), -EINVAL); /* next hop too long */
+    uint8_t long_hop[49] = {1};
+    assert_int_equal(bgp_attributes_of_bytes(t, wrong[0], 0, long_hop, 49, &a), -EINVAL);
     assert_int_equal(bgp_attribute_table_count(t), 0);
+    bgp_attribute_table_free(t);
+}
+
+/* VPNv6 with a link-local address: two times RD and address (RFC 4659 3.2.1.1). */
+static void test_the_longest_next_hop(void **state)
+{
+    (void)state;
+    struct bgp_attribute_table *t;
+    struct bgp_attributes *a;
+    uint8_t long_hop[48] = {[8] = 0xfd, [32] = 0xfe, [47] = 9};
+    assert_int_equal(bgp_attribute_table_create(&t), 0);
+    assert_int_equal(bgp_attributes_of_bytes(t, (const uint8_t *)"\x40\1\1\0", 4, long_hop, 48, &a), 0);
+    assert_int_equal(a->next_hop_len, 48);
+    assert_memory_equal(a->next_hop, long_hop, 48);
     bgp_attribute_table_free(t);
 }
 
@@ -149,6 +164,7 @@ int main(void)
         cmocka_unit_test(test_equal_sets_are_one),
         cmocka_unit_test(test_the_summary),
         cmocka_unit_test(test_what_is_not_well_formed_is_refused),
+        cmocka_unit_test(test_the_longest_next_hop),
         cmocka_unit_test(test_of_an_update),
         cmocka_unit_test(test_many_sets_come_and_go),
     };

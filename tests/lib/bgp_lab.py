@@ -66,7 +66,7 @@ class Lab:
     """with Lab("name") as lab: lab.host(1) …"""
 
     def __init__(self, name):
-        self.name, self.hosts, self.running, self.pes = name, {}, [], []
+        self.name, self.hosts, self.running, self.pes, self.namespaces = name, {}, [], [], []
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-"))
         self.tag = f"mb{os.getpid()}"
         self.hub = f"{self.tag}hub"
@@ -106,6 +106,8 @@ class Lab:
         for host in self.hosts.values():
             ip("netns", "del", host.namespace, may_fail=True)
         self.hosts.clear()
+        for name in self.namespaces:
+            ip("netns", "del", name, may_fail=True)
         ip("netns", "del", self.hub, may_fail=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -113,6 +115,12 @@ class Lab:
         if number not in self.hosts:
             self.hosts[number] = Host(self, number)
         return self.hosts[number]
+
+    def namespace(self, name):
+        """One more, without a wire."""
+        self.namespaces.append(self.tag + name)
+        ip("netns", "add", self.tag + name)
+        return self.tag + name
 
     def capture(self):
         return Capture(self)
@@ -530,11 +538,12 @@ class Gobgp:
 
 
 class Frr:
-    """FRR's zebra and bgpd; `families` are activated for every peer, all of them clients when `reflector`."""
+    """FRR's zebra and bgpd; `families` are activated for every peer, all of them clients when `reflector`. vrf: a namespace that is
+    FRR's VRF "red" (kernels without VRFs)."""
 
     def __init__(self, host, *peers, families=("l2vpn evpn", "ipv4 vpn", "ipv6 vpn", "ipv6 unicast"), reflector=False, bgp="",
-                 zebra="", more="", passive=False):
-        self.host, self.folder = host, host.lab.folder / f"frr-{host.number}"
+                 zebra="", more="", vrf=None):
+        self.host, self.folder, self.vrf = host, host.lab.folder / f"frr-{host.number}", vrf
         self.folder.mkdir()
         shutil.chown(self.folder, "frr", "frr")
         host.lab.folder.chmod(0o755)
@@ -542,7 +551,6 @@ class Frr:
                 " no bgp ebgp-requires-policy", bgp]
         for peer in peers:
             text += [f" neighbor {peer} remote-as {AS}", f" neighbor {peer} timers connect 1", f" neighbor {peer} capability extended-nexthop"]
-            text += [f" neighbor {peer} passive"] if passive else []
         for family in families:
             text.append(f" address-family {family}")
             for peer in peers:
@@ -556,8 +564,13 @@ class Frr:
         until(lambda: (self.folder / "bgpd.vty").exists(), "bgpd listens")
 
     def daemon(self, name):
-        return self.host.start(f"/usr/lib/frr/{name}", "--vty_socket", self.folder, "-z", self.folder / "zserv", "-i",
-                               self.folder / f"{name}.pid", "-f", self.folder / f"{name}.conf", "-A", "127.0.0.1", "--log", "stdout")
+        within, more = [], []
+        if self.vrf:
+            within = ["sh", "-c", f"exec 3</run/netns/{self.vrf}; mount -t tmpfs none /run/netns && touch /run/netns/red && "
+                      'mount --bind /proc/self/fd/3 /run/netns/red && exec "$@"', "sh"]
+            more = ["-w"] if name == "zebra" else []
+        return self.host.start(*within, f"/usr/lib/frr/{name}", *more, "--vty_socket", self.folder, "-z", self.folder / "zserv", "-i",
+                               self.folder / f"{name}.pid", "-f", self.folder / f"{name}.conf", "-A", "127.0.0.1", "--log", "stdout", log=name)
 
     def vtysh(self, *lines):
         return self.host.run("vtysh", "--vty_socket", self.folder, *(w for line in lines for w in ("-c", line)), may_fail=True)
