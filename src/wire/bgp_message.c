@@ -102,7 +102,8 @@ static void take_graceful(struct bgp_open *o, const uint8_t *v, size_t len)
     o->restarting = v[0] & 0x80;
     o->graceful_notification = v[0] & 0x40;
     o->restart_time_s = bytes_get_be16(v) & 0x0fff;
-    o->n_graceful = 0;
+    o->n_graceful = 0; /* the last of several counts */
+    memset(o->graceful_families, 0, sizeof o->graceful_families);
     for (size_t at = 2; at < len && o->n_graceful < BGP_FAMILIES_MOST; at += 4)
         o->graceful_families[o->n_graceful++] =
             (struct bgp_graceful){.family = family_at(v + at), .forwarding = v[at + 3] & 0x80};
@@ -144,6 +145,7 @@ static void take_hostname(struct bgp_open *o, const uint8_t *v, size_t len)
     if (len < 2 || 1u + v[0] > len)
         return;
     size_t n = v[0] < sizeof o->hostname - 1 ? v[0] : sizeof o->hostname - 1;
+    memset(o->hostname, 0, sizeof o->hostname);
     for (size_t i = 0; i < n; i++)
         o->hostname[i] = v[1 + i] > ' ' && v[1 + i] < 0x7f ? (char)v[1 + i] : '?';
     o->hostname[n] = 0;
