@@ -542,8 +542,8 @@ class Frr:
     FRR's VRF "red" (kernels without VRFs)."""
 
     def __init__(self, host, *peers, families=("l2vpn evpn", "ipv4 vpn", "ipv6 vpn", "ipv6 unicast"), reflector=False, bgp="",
-                 zebra="", more="", vrf=None):
-        self.host, self.folder, self.vrf = host, host.lab.folder / f"frr-{host.number}", vrf
+                 zebra="", more="", vrf=None, folder=None):
+        self.host, self.folder, self.vrf = host, host.lab.folder / (folder or f"frr-{host.number}"), vrf
         self.folder.mkdir()
         shutil.chown(self.folder, "frr", "frr")
         host.lab.folder.chmod(0o755)
