@@ -74,7 +74,8 @@ static void originate(struct bgp_speaker *s, uint32_t i, uint32_t vrf, bool srv6
     bytes_put_be32(r.prefix.a.b, 10u << 24 | i);
     bytes_put_be16(sid.sid.b + 6, (uint16_t)vrf);
     bytes_put_be32(communities + 4, vrf);
-    int at = bgp_attribute_put(attributes, 0, sizeof attributes, 0xc0, BGP_EXTENDED_COMMUNITIES, communities, srv6 ? 8 : 16);
+    int at =
+        bgp_attribute_put(attributes, 0, sizeof attributes, 0xc0, BGP_EXTENDED_COMMUNITIES, communities, srv6 ? 8 : 16);
     if (srv6)
         at = bgp_attribute_put(attributes, (size_t)at, sizeof attributes, 0xc0, BGP_PREFIX_SID, value,
             bgp_srv6_service_encode(&sid, value));
