@@ -11,7 +11,7 @@
 
 IN := tools/root run
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-network test bench fuzz lint shell format clean
+.PHONY: help build demo demo-network test proof bench fuzz lint shell format clean
 
 help:
 	@sed -n '3,10p' Makefile | sed 's/^# *//'
@@ -27,6 +27,9 @@ demo-network:
 
 test:
 	@$(IN) tests/run $(ONLY)
+
+proof:
+	@$(IN) bash -c 'tests/proof/protocol; tests/proof/credit'
 
 bench:
 	@$(IN) bench/run $(or $(AREA),split)
