@@ -336,17 +336,22 @@ static void test_admission(void **state)
     teardown(m);
 }
 
+/* Computing stands still until the worker has read all that is asked here: where only one session may be open, the refusal of
+ * a second one says so. */
 static void test_stale_is_not_computed(void **state)
 {
-    struct middle *m = setup(NULL);
+    struct service_config one = {.max_sessions = 1};
+    struct middle *m = setup(&one);
     open_session(m, 1, N);
-    atomic_store(&world.counts.run_ns, 50 * NS_PER_MS);
-    forward(m, 1, 0, 0, 4, true); /* runs */
+    atomic_store(&world.counts.hold, true);
+    forward(m, 1, 0, 0, 4, true); /* may run */
     forward(m, 1, 0, 4, 100, true);
     forward(m, 1, 0, 104, 100, true);
     m->ops->cancel(m, 1, 1);
-    atomic_store(&world.counts.run_ns, 0);
     forward(m, 1, 1, 0, 2, true);
+    assert_int_equal(m->ops->open(m, 2, N), 0);
+    assert_int_equal(want(m, MIDDLE_REFUSED).session, 2);
+    atomic_store(&world.counts.hold, false);
     struct middle_event e;
     do
         e = want(m, MIDDLE_VECTORS);

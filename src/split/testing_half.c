@@ -71,6 +71,8 @@ static void fake_truncate(struct half_infer *h, int32_t seq, int32_t len)
 static void nap(struct testing_counts *c)
 {
     long ns = atomic_load(&c->run_ns);
+    while (atomic_load(&c->hold))
+        nanosleep(&(struct timespec){0, 100000}, NULL);
     if (ns)
         nanosleep(&(struct timespec){ns / 1000000000, ns % 1000000000}, NULL);
 }

@@ -8,13 +8,13 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* Counted across all halves of a test; a test may set run_ns to make computing slow. */
+/* Counted across all halves of a test; a test may set run_ns to make computing slow, or hold to make it wait. */
 struct testing_counts {
     atomic_uint runs, rows, most_rows; /* most_rows: of one run */
     atomic_uint forwards, backwards, steps, saves, loads;
     atomic_int open;
     _Atomic long run_ns;
-    atomic_bool fail_run;
+    atomic_bool hold, fail_run;
 };
 
 struct half_infer *testing_infer(uint32_t d, uint64_t kv_rows, struct testing_counts *c);
