@@ -2,9 +2,9 @@
  * request is its own event, so that a decode step allocates nothing. */
 #include "split/remote_middle.h"
 
-#include "base/clock.h"
 #include "split/client.h"
 #include "split/leaky.h"
+#include "split/remote_events.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,24 +17,15 @@ struct session {
     bool open, lost; /* lost: told, or about to be; requests of it lead to nothing */
 };
 
-struct event {
-    struct event *next;
-    struct middle_event e;
-    struct client_request *q; /* VECTORS */
-    char text[700];
-};
-
 struct remote {
     struct middle middle;
     struct client *client;
     uint32_t d;
     char peer[128];
     struct session *sessions;
-    struct event *first, **last, *spare, *shown;
+    struct remote_events events;
     uint64_t lost;
     uint64_t max_in_flight;
-    pthread_cond_t cond;
-    bool waiting, woken;
 };
 
 static struct session **session_at(struct remote *m, uint32_t id)
@@ -54,25 +45,15 @@ static void session_drop(struct session **at)
 
 /* --- from the client's thread, locked --------------------------------------------------------------------------------- */
 
-static struct event *event_add(struct remote *m, enum middle_event_kind kind, uint32_t session, const char *text)
+static struct middle_event *event_add(
+    struct remote *m, enum middle_event_kind kind, uint32_t session, const char *text, struct client_request *q)
 {
-    struct event *e = m->spare;
-    if (e)
-        m->spare = e->next;
-    else if (!(e = malloc(sizeof(*e))))
+    struct remote_event *e = remote_events_add(&m->events, text);
+    if (!e)
         return NULL;
-    e->next = NULL;
-    e->q = NULL;
-    e->e = (struct middle_event){.kind = kind, .session = session};
-    if (text) {
-        snprintf(e->text, sizeof(e->text), "%s", text);
-        e->e.text = e->text;
-    }
-    *m->last = e;
-    m->last = &e->next;
-    if (m->waiting)
-        pthread_cond_signal(&m->cond);
-    return e;
+    e->infer = (struct middle_event){.kind = kind, .session = session, .text = text ? e->text : NULL};
+    e->q = q;
+    return &e->infer;
 }
 
 /* Its requests are forgotten; the caller hears of it once. */
@@ -83,7 +64,7 @@ static void session_lost(struct remote *m, struct session *s)
     s->lost = true;
     m->lost++;
     client_forget(m->client, s->id, NULL, NULL);
-    event_add(m, MIDDLE_LOST, s->id, NULL);
+    event_add(m, MIDDLE_LOST, s->id, NULL, NULL);
 }
 
 static void send_plain(struct remote *m, uint8_t op, uint32_t session, const uint8_t *payload, size_t len)
@@ -105,25 +86,24 @@ static void on_answered(void *user, struct client_request *q, const struct split
     struct session *s = *session_at(m, q->session);
     if (q->op == SPLIT_OPEN && s && !s->lost) {
         s->open = true;
-        event_add(m, MIDDLE_OPENED, s->id, NULL);
+        event_add(m, MIDDLE_OPENED, s->id, NULL, NULL);
     }
-    struct event *e = NULL;
+    struct middle_event *e = NULL;
     if (q->op == SPLIT_FORWARD && s && !s->lost && q->n_got)
-        e = event_add(m, MIDDLE_VECTORS, s->id, NULL);
+        e = event_add(m, MIDDLE_VECTORS, s->id, NULL, q);
     if (!e) {
         client_request_put(m->client, q);
         return;
     }
-    e->q = q;
-    e->e.epoch = q->epoch, e->e.pos0 = q->pos0, e->e.n = q->n, e->e.x = q->x;
+    e->epoch = q->epoch, e->pos0 = q->pos0, e->n = q->n, e->x = q->x;
 }
 
 static void open_refused(struct remote *m, struct session *s, const struct split_error *e)
 {
     bool later = e->code == SPLIT_ERR_FULL || e->code == SPLIT_ERR_BUSY;
-    struct event *ev = event_add(m, MIDDLE_REFUSED, s->id, e->text);
+    struct middle_event *ev = event_add(m, MIDDLE_REFUSED, s->id, e->text, NULL);
     if (ev)
-        ev->e.final = !later;
+        ev->final = !later;
     session_drop(session_at(m, s->id));
 }
 
@@ -141,28 +121,28 @@ static void on_refused(void *user, struct client_request *q, const struct split_
         session_lost(m, s);
         send_plain(m, SPLIT_CLOSE, s->id, NULL, 0);
     } else {
-        struct event *ev = event_add(m, MIDDLE_FAILED, q->session, e->text);
+        struct middle_event *ev = event_add(m, MIDDLE_FAILED, q->session, e->text, NULL);
         if (ev)
-            ev->e.final = true;
+            ev->final = true;
     }
     client_request_put(m->client, q);
 }
 
 static void on_up(void *user)
 {
-    event_add(user, MIDDLE_UP, 0, NULL);
+    event_add(user, MIDDLE_UP, 0, NULL, NULL);
 }
 
 static void on_down(void *user, const char *text)
 {
-    event_add(user, MIDDLE_DOWN, 0, text);
+    event_add(user, MIDDLE_DOWN, 0, text, NULL);
 }
 
 static void on_failed(void *user, const char *text)
 {
-    struct event *e = event_add(user, MIDDLE_FAILED, 0, text);
+    struct middle_event *e = event_add(user, MIDDLE_FAILED, 0, text, NULL);
     if (e)
-        e->e.final = true;
+        e->final = true;
 }
 
 /* Sessions that were only asked for are asked for again; those that were open are lost. */
@@ -282,45 +262,18 @@ static void remote_close(struct middle *x, uint32_t id)
     pthread_mutex_unlock(client_lock(m->client));
 }
 
-static void shown_put(struct remote *m)
-{
-    struct event *e = m->shown;
-    if (!e)
-        return;
-    client_request_put(m->client, e->q);
-    e->q = NULL;
-    e->next = m->spare;
-    m->spare = e;
-    m->shown = NULL;
-}
-
 static int remote_next(struct middle *x, int64_t wait_ns, struct middle_event *ret)
 {
     struct remote *m = (struct remote *)x;
-    pthread_mutex_t *lock = client_lock(m->client);
-    pthread_mutex_lock(lock);
-    shown_put(m);
-    if (!m->first && wait_ns > 0) {
-        int64_t at = clock_now_ns() + wait_ns;
-        struct timespec until = {at / NS_PER_S, at % NS_PER_S};
-        m->waiting = true;
-        while (!m->first && !m->woken)
-            if (pthread_cond_clockwait(&m->cond, lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
-                break;
-        m->waiting = false;
-    }
-    m->woken = false;
-    struct event *e = m->first;
+    pthread_mutex_lock(client_lock(m->client));
+    struct remote_event *e = remote_events_next(&m->events, wait_ns);
     if (e) {
-        m->first = e->next;
-        if (!m->first)
-            m->last = &m->first;
-        m->shown = e;
-        *ret = e->e;
-        if (e->e.kind == MIDDLE_LOST && *session_at(m, e->e.session) && (*session_at(m, e->e.session))->lost)
-            session_drop(session_at(m, e->e.session)); /* now the caller knows */
+        *ret = e->infer;
+        struct session **at = session_at(m, ret->session);
+        if (ret->kind == MIDDLE_LOST && *at && (*at)->lost)
+            session_drop(at); /* now the caller knows */
     }
-    pthread_mutex_unlock(lock);
+    pthread_mutex_unlock(client_lock(m->client));
     return e ? 0 : -EAGAIN;
 }
 
@@ -328,8 +281,7 @@ static void remote_wake(struct middle *x)
 {
     struct remote *m = (struct remote *)x;
     pthread_mutex_lock(client_lock(m->client));
-    m->woken = true;
-    pthread_cond_signal(&m->cond);
+    remote_events_wake(&m->events);
     pthread_mutex_unlock(client_lock(m->client));
 }
 
@@ -348,33 +300,16 @@ static void remote_stats(struct middle *x, struct middle_stats *ret)
     pthread_mutex_unlock(client_lock(m->client));
 }
 
-static void events_free(struct remote *m, struct event *e)
-{
-    while (e) {
-        struct event *next = e->next;
-        client_request_put(m->client, e->q);
-        free(e);
-        e = next;
-    }
-}
-
 static void remote_free(struct middle *x)
 {
     struct remote *m = (struct remote *)x;
     if (!m)
         return;
-    if (m->client) {
-        pthread_mutex_lock(client_lock(m->client));
-        shown_put(m);
-        pthread_mutex_unlock(client_lock(m->client));
-    }
     client_stop(m->client);
-    events_free(m, m->first);
-    events_free(m, m->spare);
+    remote_events_done(&m->events);
     client_free(m->client);
     while (m->sessions)
         session_drop(&m->sessions);
-    pthread_cond_destroy(&m->cond);
     free(m);
 }
 
@@ -398,15 +333,15 @@ int remote_middle_create(struct middle **ret, const struct remote_config *cfg, s
         return error_set(err, ENOMEM, "out of memory");
     m->middle.ops = &remote_ops;
     m->d = cfg->d;
-    m->last = &m->first;
     m->max_in_flight = cfg->max_in_flight ? cfg->max_in_flight : 64ull << 20;
     snprintf(m->peer, sizeof(m->peer), "%s", cfg->peer ? cfg->peer : "the cloud");
-    pthread_cond_init(&m->cond, NULL);
+    remote_events_init(&m->events);
     int rc = client_create(&m->client, cfg, SPLIT_SERVE, no_run, false, &events, m, err);
     if (rc) {
         remote_free(&m->middle);
         return rc;
     }
+    m->events.client = m->client;
     *ret = &m->middle;
     client_start(m->client);
     return 0;

@@ -3,8 +3,8 @@
  * in between was meant for a state that is gone. */
 #include "split/remote_train.h"
 
-#include "base/clock.h"
 #include "split/client.h"
+#include "split/remote_events.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,13 +13,6 @@
 
 #define SESSION    1u
 #define BUSY_TRIES 10
-
-struct event {
-    struct event *next;
-    struct train_event e;
-    struct client_request *q; /* OUT, GRAD: whose rows these are */
-    char text[700];
-};
 
 struct remote {
     struct train_middle middle;
@@ -32,32 +25,20 @@ struct remote {
     double busy_s;
     unsigned busy_tries; /* OPEN was refused as busy: asked again with each ping, a few times */
     bool ask_again;
-    struct event *first, **last, *spare, *shown;
-    pthread_cond_t cond;
-    bool waiting;
+    struct remote_events events;
 };
 
 /* --- from the client's thread, locked --------------------------------------------------------------------------------- */
 
-static struct event *event_add(struct remote *m, enum train_event_kind kind, const char *text)
+static struct train_event *event_add(
+    struct remote *m, enum train_event_kind kind, const char *text, struct client_request *q)
 {
-    struct event *e = m->spare;
-    if (e)
-        m->spare = e->next;
-    else if (!(e = malloc(sizeof(*e))))
+    struct remote_event *e = remote_events_add(&m->events, text);
+    if (!e)
         return NULL;
-    e->next = NULL;
-    e->q = NULL;
-    e->e = (struct train_event){.kind = kind};
-    if (text) {
-        snprintf(e->text, sizeof(e->text), "%s", text);
-        e->e.text = e->text;
-    }
-    *m->last = e;
-    m->last = &e->next;
-    if (m->waiting)
-        pthread_cond_signal(&m->cond);
-    return e;
+    e->train = (struct train_event){.kind = kind, .text = text ? e->text : NULL};
+    e->q = q;
+    return &e->train;
 }
 
 /* The number of its optimiser step or micro-batch lies in q->batch. */
@@ -86,19 +67,19 @@ static void tell_lost(struct remote *m, const uint64_t *steps, uint32_t n_steps)
 {
     m->lost = true;
     m->in_flight = 0;
-    struct event *e = event_add(m, TRAIN_LOST, NULL);
+    struct train_event *e = event_add(m, TRAIN_LOST, NULL, NULL);
     if (!e)
         return;
-    e->e.step = n_steps ? steps[0] : UINT64_MAX;
-    e->e.n_steps = n_steps;
-    memcpy(e->e.steps, steps, n_steps * sizeof(*steps));
+    e->step = n_steps ? steps[0] : UINT64_MAX;
+    e->n_steps = n_steps;
+    memcpy(e->steps, steps, n_steps * sizeof(*steps));
 }
 
 static void answered_open(struct remote *m, const uint8_t *payload, uint32_t len)
 {
     struct split_open_reply r;
     if (split_open_reply_decode(&r, payload, len))
-        event_add(m, TRAIN_FAILED, "the worker's answer to OPEN is not as it should be");
+        event_add(m, TRAIN_FAILED, "the worker's answer to OPEN is not as it should be", NULL);
     else
         m->opened = true;
     if (m->opened && m->untold)
@@ -110,7 +91,7 @@ static void on_answered(void *user, struct client_request *q, const struct split
 {
     struct remote *m = user;
     struct split_step_reply step;
-    struct event *e = NULL;
+    struct train_event *e = NULL;
     bool apply = q->op == SPLIT_STEP && q->n_got == 0 && q->pos0;
     switch (q->op) {
     case SPLIT_OPEN:
@@ -118,25 +99,24 @@ static void on_answered(void *user, struct client_request *q, const struct split
         break;
     case SPLIT_FORWARD:
     case SPLIT_BACKWARD:
-        if (!(e = event_add(m, q->op == SPLIT_FORWARD ? TRAIN_OUT : TRAIN_GRAD, NULL)))
+        if (!(e = event_add(m, q->op == SPLIT_FORWARD ? TRAIN_OUT : TRAIN_GRAD, NULL, q)))
             break;
-        e->e.batch = q->batch;
-        e->e.n_rows = q->n;
-        e->e.x = q->n_got ? q->x : NULL;
-        e->q = q;
+        e->batch = q->batch;
+        e->n_rows = q->n;
+        e->x = q->n_got ? q->x : NULL;
         return;
     case SPLIT_STEP:
         if (split_step_reply_decode(&step, payload, h->len)) {
-            event_add(m, TRAIN_FAILED, "the worker's answer to STEP is not as it should be");
-        } else if ((e = event_add(m, apply ? TRAIN_STEPPED : TRAIN_NORM, NULL))) {
-            e->e.step = q->batch;
-            e->e.value = step.sumsq;
+            event_add(m, TRAIN_FAILED, "the worker's answer to STEP is not as it should be", NULL);
+        } else if ((e = event_add(m, apply ? TRAIN_STEPPED : TRAIN_NORM, NULL, NULL))) {
+            e->step = q->batch;
+            e->value = step.sumsq;
         }
         break;
     case SPLIT_SAVE:
     case SPLIT_LOAD:
-        if ((e = event_add(m, q->op == SPLIT_SAVE ? TRAIN_SAVED : TRAIN_LOADED, NULL)))
-            e->e.step = q->batch;
+        if ((e = event_add(m, q->op == SPLIT_SAVE ? TRAIN_SAVED : TRAIN_LOADED, NULL, NULL)))
+            e->step = q->batch;
         break;
     }
     client_request_put(m->client, q);
@@ -155,24 +135,24 @@ static void on_refused(void *user, struct client_request *q, const struct split_
     } else if (q->op == SPLIT_OPEN && e->code == SPLIT_ERR_BUSY && m->busy_tries < BUSY_TRIES) {
         m->ask_again = true; /* perhaps our own last process, whose end the worker has not noticed yet */
     } else if (!gone && q->op != SPLIT_CLOSE) {
-        event_add(m, TRAIN_FAILED, e->text);
+        event_add(m, TRAIN_FAILED, e->text, NULL);
     }
     client_request_put(m->client, q);
 }
 
 static void on_up(void *user)
 {
-    event_add(user, TRAIN_UP, NULL);
+    event_add(user, TRAIN_UP, NULL, NULL);
 }
 
 static void on_down(void *user, const char *text)
 {
-    event_add(user, TRAIN_DOWN, text);
+    event_add(user, TRAIN_DOWN, text, NULL);
 }
 
 static void on_failed(void *user, const char *text)
 {
-    event_add(user, TRAIN_FAILED, text);
+    event_add(user, TRAIN_FAILED, text, NULL);
 }
 
 /* Before the first OPEN was answered nothing can have been done, and what waits may go to the new worker as it is. */
@@ -304,8 +284,8 @@ static int remote_load(struct train_middle *x, uint64_t step)
     uint8_t payload[8];
     pthread_mutex_lock(client_lock(m->client));
     bool told = !m->untold; /* a loss that the caller has not heard of yet comes first */
-    for (struct event *e = m->first; e; e = e->next)
-        told &= e->e.kind != TRAIN_LOST;
+    for (struct remote_event *e = m->events.first; e; e = e->next)
+        told &= e->train.kind != TRAIN_LOST;
     if (told) {
         m->lost = false;
         m->in_flight = 0;
@@ -314,42 +294,14 @@ static int remote_load(struct train_middle *x, uint64_t step)
     return send_number(m, SPLIT_LOAD, step, payload, split_u64_encode(payload, step), false);
 }
 
-static void shown_put(struct remote *m)
-{
-    struct event *e = m->shown;
-    if (!e)
-        return;
-    client_request_put(m->client, e->q);
-    e->q = NULL;
-    e->next = m->spare;
-    m->spare = e;
-    m->shown = NULL;
-}
-
 static int remote_next(struct train_middle *x, int64_t wait_ns, struct train_event *ret)
 {
     struct remote *m = (struct remote *)x;
-    pthread_mutex_t *lock = client_lock(m->client);
-    pthread_mutex_lock(lock);
-    shown_put(m);
-    if (!m->first && wait_ns > 0) {
-        int64_t at = clock_now_ns() + wait_ns;
-        struct timespec until = {at / NS_PER_S, at % NS_PER_S};
-        m->waiting = true;
-        while (!m->first)
-            if (pthread_cond_clockwait(&m->cond, lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
-                break;
-        m->waiting = false;
-    }
-    struct event *e = m->first;
-    if (e) {
-        m->first = e->next;
-        if (!m->first)
-            m->last = &m->first;
-        m->shown = e;
-        *ret = e->e;
-    }
-    pthread_mutex_unlock(lock);
+    pthread_mutex_lock(client_lock(m->client));
+    struct remote_event *e = remote_events_next(&m->events, wait_ns);
+    if (e)
+        *ret = e->train;
+    pthread_mutex_unlock(client_lock(m->client));
     return e ? 0 : -EAGAIN;
 }
 
@@ -366,28 +318,14 @@ static void remote_stats(struct train_middle *x, struct train_middle_stats *ret)
     pthread_mutex_unlock(client_lock(m->client));
 }
 
-static void events_free(struct remote *m, struct event *e)
-{
-    while (e) {
-        struct event *next = e->next;
-        client_request_put(m->client, e->q);
-        free(e);
-        e = next;
-    }
-}
-
 static void remote_free(struct train_middle *x)
 {
     struct remote *m = (struct remote *)x;
     if (!m)
         return;
     client_stop(m->client);
-    if (m->client)
-        shown_put(m);
-    events_free(m, m->first);
-    events_free(m, m->spare);
+    remote_events_done(&m->events);
     client_free(m->client);
-    pthread_cond_destroy(&m->cond);
     free(m);
 }
 
@@ -433,13 +371,13 @@ int remote_train_create(struct train_middle **ret, const struct remote_train_con
     m->n_slots = m->open.train.n_slots;
     m->max_rows = m->open.train.max_rows;
     m->max_samples = m->open.train.max_samples;
-    m->last = &m->first;
-    pthread_cond_init(&m->cond, NULL);
+    remote_events_init(&m->events);
     int rc = client_create(&m->client, &cfg->remote, SPLIT_TRAIN, cfg->run, true, &events, m, err);
     if (rc) {
         remote_free(&m->middle);
         return rc;
     }
+    m->events.client = m->client;
     pthread_mutex_lock(client_lock(m->client));
     send_open(m);
     pthread_mutex_unlock(client_lock(m->client));
