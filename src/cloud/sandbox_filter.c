@@ -2,13 +2,9 @@
  * executable, its descriptors, clocks, randomness. Everything else ends it at once (SIGSYS; the kernel logs which). A few
  * that libraries only try are answered with an error instead. */
 #include "cloud/sandbox.h"
+#include "os/syscall_filter.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <seccomp.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 
 /* As they are, whatever their arguments. */
@@ -89,7 +85,7 @@ static const int allowed[] = {
     SCMP_SYS(sendfile),
     SCMP_SYS(utimensat),
     SCMP_SYS(umask),
-    /* memory (mmap and mprotect: below) */
+    /* memory (mmap and mprotect: as all programs with threads) */
     SCMP_SYS(munmap),
     SCMP_SYS(mremap),
     SCMP_SYS(madvise),
@@ -101,7 +97,7 @@ static const int allowed[] = {
     SCMP_SYS(mincore),
     SCMP_SYS(membarrier),
     SCMP_SYS(get_mempolicy),
-    /* threads (clone: below) */
+    /* threads (clone: the same) */
     SCMP_SYS(futex),
     SCMP_SYS(set_robust_list),
     SCMP_SYS(get_robust_list),
@@ -146,56 +142,16 @@ static const int allowed[] = {
     SCMP_SYS(getrlimit),
 };
 
-static int rule(scmp_filter_ctx f, uint32_t action, int call)
-{
-    int rc = seccomp_rule_add(f, action, call, 0);
-    return rc == -EDOM || rc == -EINVAL ? 0 : rc; /* this processor has no such call */
-}
-
 static int add_conditions(scmp_filter_ctx f)
 {
-    const uint64_t thread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD;
-    int rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    if (!rc)
-        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    if (!rc) /* a thread, in no new namespace: (flags & (thread | namespaces)) == thread */
-        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-            SCMP_A0(SCMP_CMP_MASKED_EQ,
-                thread | CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
-                    CLONE_NEWCGROUP | CLONE_PTRACE,
-                thread));
-    if (!rc) /* its flags lie in memory, out of the filter's sight: the C library falls back to clone */
-        rc = rule(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
-    if (!rc) /* reading limits, not setting them */
-        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0));
-    if (!rc)
-        rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
-    if (!rc)
-        rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_NE, PR_SET_NAME));
-    if (!rc) /* "is this a terminal?" */
-        rc = rule(f, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl));
-    if (!rc)
-        rc = rule(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(sched_setscheduler));
-    if (!rc)
-        rc = rule(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mbind));
-    return rc;
+    int rc = syscall_allow_threads(f);
+    if (rc) /* libraries ask for the one or other thing besides a thread's name */
+        return rc;
+    return seccomp_rule_add(f, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_NE, PR_SET_NAME));
 }
 
 int sandbox_filter_enter(struct error *err)
 {
-    scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    int rc = f ? seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1) : -ENOMEM;
-    if (!rc)
-        rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree, not a chain: it runs on every call */
-    for (size_t i = 0; !rc && i < sizeof(allowed) / sizeof(*allowed); i++)
-        rc = rule(f, SCMP_ACT_ALLOW, allowed[i]);
-    if (!rc)
-        rc = add_conditions(f);
-    if (!rc)
-        rc = seccomp_load(f);
-    if (f)
-        seccomp_release(f);
-    if (rc)
-        return error_set(err, -rc, "cannot lock this process in: filter of system calls: %s", strerror(-rc));
-    return 0;
+    int rc = syscall_filter_enter(allowed, sizeof(allowed) / sizeof(*allowed), add_conditions, err);
+    return rc ? error_prefix(err, rc, "cannot lock this process in") : 0;
 }

@@ -1,16 +1,15 @@
 #include "router/rights.h"
 
+#include "os/syscall_filter.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <pwd.h>
-#include <sched.h>
-#include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -84,14 +83,14 @@ static const int allowed[] = {
     SCMP_SYS(getpeername),
     SCMP_SYS(unlink),
     SCMP_SYS(unlinkat),
-    /* memory (mmap and mprotect: below); memif's is shared through memfd */
+    /* memory (mmap and mprotect: as all programs with threads); memif's is shared through memfd */
     SCMP_SYS(memfd_create),
     SCMP_SYS(ftruncate),
     SCMP_SYS(munmap),
     SCMP_SYS(mremap),
     SCMP_SYS(madvise),
     SCMP_SYS(brk),
-    /* threads (clone: below) */
+    /* threads (clone: the same) */
     SCMP_SYS(futex),
     SCMP_SYS(set_robust_list),
     SCMP_SYS(rseq),
@@ -126,58 +125,18 @@ static const int allowed[] = {
     SCMP_SYS(sysinfo),
 };
 
-static int rule(scmp_filter_ctx f, uint32_t action, int call)
-{
-    int rc = seccomp_rule_add(f, action, call, 0);
-    return rc == -EDOM || rc == -EINVAL ? 0 : rc; /* this processor has no such call */
-}
-
-static int allow_when(scmp_filter_ctx f, int call, struct scmp_arg_cmp when)
-{
-    int rc = seccomp_rule_add_array(f, SCMP_ACT_ALLOW, call, 1, &when);
-    return rc == -EDOM || rc == -EINVAL ? 0 : rc;
-}
-
 static int add_conditions(scmp_filter_ctx f)
 {
-    const uint64_t thread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD;
-    const uint64_t spaces = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
-                            CLONE_NEWCGROUP | CLONE_PTRACE;
-    int rc = allow_when(f, SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    rc = rc ? rc : allow_when(f, SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    rc = rc ? rc : allow_when(f, SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, thread | spaces, thread));
-    /* its flags lie in memory, out of the filter's sight: the C library falls back to clone */
-    rc = rc ? rc : rule(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
+    int rc = syscall_allow_threads(f);
     /* the configuration is read again */
-    rc =
-        rc ? rc : allow_when(f, SCMP_SYS(openat), SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
-    rc = rc ? rc : rule(f, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(open));
-    rc = rc ? rc : allow_when(f, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-    rc = rc ? rc : allow_when(f, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_INET));
-    rc = rc ? rc : allow_when(f, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_INET6));
-    rc = rc ? rc : allow_when(f, SCMP_SYS(prlimit64), SCMP_A2(SCMP_CMP_EQ, 0));
-    rc = rc ? rc : allow_when(f, SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
-    rc = rc ? rc : allow_when(f, SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_SET_TIMERSLACK));
-    rc = rc ? rc : rule(f, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl)); /* "is this a terminal?" */
-    rc = rc ? rc : rule(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mbind));
-    return rc ? rc : rule(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(sched_setscheduler));
-}
-
-static int filter(struct error *err)
-{
-    scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    int rc = f ? seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1) : -ENOMEM;
-    if (!rc)
-        rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree, not a chain: it runs on every call */
-    for (size_t i = 0; !rc && i < sizeof(allowed) / sizeof(*allowed); i++)
-        rc = rule(f, SCMP_ACT_ALLOW, allowed[i]);
-    if (!rc)
-        rc = add_conditions(f);
-    if (!rc)
-        rc = seccomp_load(f);
-    if (f)
-        seccomp_release(f);
-    return rc ? error_set(err, -rc, "no filter of system calls: %s", strerror(-rc)) : 0;
+    rc = rc ? rc
+            : syscall_allow_when(
+                  f, SCMP_SYS(openat), SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
+    rc = rc ? rc : syscall_refuse(f, SCMP_SYS(open), EACCES);
+    rc = rc ? rc : syscall_allow_when(f, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+    rc = rc ? rc : syscall_allow_when(f, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_INET));
+    rc = rc ? rc : syscall_allow_when(f, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_INET6));
+    return rc ? rc : syscall_allow_when(f, SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_SET_TIMERSLACK));
 }
 
 static int failed(struct error *err, const char *what)
@@ -211,5 +170,5 @@ int rights_drop(uid_t uid, gid_t gid, struct error *err)
         return failed(err, "cannot drop rights");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0))
         return failed(err, "cannot give up new rights");
-    return filter(err);
+    return syscall_filter_enter(allowed, sizeof(allowed) / sizeof(*allowed), add_conditions, err);
 }
