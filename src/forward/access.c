@@ -1,9 +1,7 @@
 #include "forward/access.h"
+#include "forward/ahead.h"
 #include "forward/inner.h"
 #include "forward/leave.h"
-
-#define AHEAD_MBUF 8u
-#define AHEAD_DATA 4u
 
 /* --- frames ----------------------------------------------------------------------------------------------------- */
 
@@ -118,35 +116,8 @@ static inline void frame(struct forward *f, struct forward_port *in, struct rte_
         ip_frame(f, in, a, m, &e, now);
 }
 
-static inline void fetch_mbuf(struct rte_mbuf *m)
-{
-    __builtin_prefetch(m, 1);
-    __builtin_prefetch(packet_meta(m), 1);
-}
-
-/* The headers, and the room in front of them where others will be written. */
-static inline void fetch_headers(struct rte_mbuf *m)
-{
-    const uint8_t *p = packet_at(m, 0);
-    __builtin_prefetch(p, 1);
-    __builtin_prefetch(p - 64, 1);
-}
-
 uint64_t access_receive(
     struct forward *f, struct forward_port *in, struct rte_mbuf *const *pkts, unsigned n, int64_t now)
 {
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < AHEAD_MBUF && i < n; i++)
-        fetch_mbuf(pkts[i]);
-    for (unsigned i = 0; i < AHEAD_DATA && i < n; i++)
-        fetch_headers(pkts[i]);
-    for (unsigned i = 0; i < n; i++) {
-        if (i + AHEAD_MBUF < n)
-            fetch_mbuf(pkts[i + AHEAD_MBUF]);
-        if (i + AHEAD_DATA < n)
-            fetch_headers(pkts[i + AHEAD_DATA]);
-        bytes += pkts[i]->pkt_len;
-        frame(f, in, pkts[i], now);
-    }
-    return bytes;
+    return ahead_each(f, in, pkts, n, now, -64, frame);
 }

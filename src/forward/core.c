@@ -2,14 +2,12 @@
  *
  *   Ethernet → IPv6 → hop-by-hop options → lane check → [local SID]* → hop limit, MTU → marking counted → queue */
 #include "forward/core.h"
+#include "forward/ahead.h"
 #include "forward/dscp.h"
 #include "forward/leave.h"
 #include "forward/local.h"
 #include "forward/report.h"
 #include "forward/vrf.h"
-
-#define AHEAD_MBUF 8u /* packets whose mbuf is fetched ahead, and those whose headers are */
-#define AHEAD_DATA 4u
 
 void walk_drop(struct forward *f, const struct walk *w, enum loss_reason reason, uint16_t port)
 {
@@ -263,35 +261,9 @@ static inline void frame(struct forward *f, struct forward_port *in, struct rte_
     }
 }
 
-static inline void fetch_mbuf(struct rte_mbuf *m)
-{
-    __builtin_prefetch(m, 1);
-    __builtin_prefetch(packet_meta(m), 1);
-}
-
-static inline void fetch_headers(struct rte_mbuf *m)
-{
-    const uint8_t *p = packet_at(m, 0);
-    __builtin_prefetch(p, 1);
-    __builtin_prefetch(p + 64, 1);
-}
-
 uint64_t core_receive(struct forward *f, struct forward_port *in, struct rte_mbuf *const *pkts, unsigned n, int64_t now)
 {
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < AHEAD_MBUF && i < n; i++)
-        fetch_mbuf(pkts[i]);
-    for (unsigned i = 0; i < AHEAD_DATA && i < n; i++)
-        fetch_headers(pkts[i]);
-    for (unsigned i = 0; i < n; i++) {
-        if (i + AHEAD_MBUF < n)
-            fetch_mbuf(pkts[i + AHEAD_MBUF]);
-        if (i + AHEAD_DATA < n)
-            fetch_headers(pkts[i + AHEAD_DATA]);
-        bytes += pkts[i]->pkt_len;
-        frame(f, in, pkts[i], now);
-    }
-    return bytes;
+    return ahead_each(f, in, pkts, n, now, 64, frame);
 }
 
 void core_inject(struct forward *f, struct rte_mbuf *m, bool ours, int64_t now)
