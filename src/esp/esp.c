@@ -7,6 +7,9 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
+/* A key is good for 2^63 packets, far more than it lives for; refusing beats wrapping. */
+#define SENT_MOST (UINT64_MAX / 2)
+
 struct esp_sa {
     struct esp_sa *chain;
     struct esp_sa_config config; /* without the key */
@@ -19,6 +22,7 @@ struct esp {
     struct aead *aead;
     struct esp_sa **by_spi, **by_peer; /* receiving; sending */
     uint32_t buckets, count, most;
+    bool lengths_only;
 };
 
 int esp_create(struct esp **ret, uint32_t sas_most)
@@ -38,6 +42,11 @@ int esp_create(struct esp **ret, uint32_t sas_most)
     }
     *ret = e;
     return 0;
+}
+
+void esp_lengths_only(struct esp *e)
+{
+    e->lengths_only = true;
 }
 
 static void sa_free(struct esp_sa *sa)
@@ -97,7 +106,8 @@ static struct esp_sa **peer_place(const struct esp *e, const struct ip6 *peer, u
 
 struct esp_sa *esp_sending(struct esp *e, const struct ip6 *peer, uint32_t vrf, uint16_t lane)
 {
-    return *peer_place(e, peer, vrf, lane);
+    struct esp_sa *sa = *peer_place(e, peer, vrf, lane);
+    return sa && sa->sent < SENT_MOST ? sa : NULL;
 }
 
 int esp_install(struct esp *e, const struct esp_sa_config *c)
@@ -171,6 +181,13 @@ static void put_nonce(uint8_t nonce[AEAD_NONCE], const uint8_t salt[4], const ui
     memcpy(nonce + 4, iv, 8);
 }
 
+static void put_head(uint8_t *head, uint32_t spi, uint64_t sequence)
+{
+    bytes_put_be32(head, spi);
+    bytes_put_be32(head + 4, (uint32_t)sequence);
+    bytes_put_be64(head + 8, sequence);
+}
+
 static void prepare_seal(struct esp_packet *p, struct aead_job *j, uint8_t aad[12])
 {
     struct esp_sa *sa = p->sa;
@@ -181,9 +198,7 @@ static void prepare_seal(struct esp_packet *p, struct aead_job *j, uint8_t aad[1
     p->bytes[body - 2] = (uint8_t)pad;
     p->bytes[body - 1] = p->next;
     uint8_t *head = p->bytes - ESP_HEAD;
-    bytes_put_be32(head, sa->config.spi);
-    bytes_put_be32(head + 4, (uint32_t)sequence);
-    bytes_put_be64(head + 8, sequence);
+    put_head(head, sa->config.spi, sequence);
     put_aad(aad, sa->config.spi, sequence);
     *j = (struct aead_job){
         .key = sa->key, .bytes = p->bytes, .len = body, .aad = aad, .aad_len = 12, .tag = p->bytes + body};
@@ -193,18 +208,28 @@ static void prepare_seal(struct esp_packet *p, struct aead_job *j, uint8_t aad[1
     p->verdict = ESP_GOOD;
 }
 
+/* What there is of it without its payload. */
+static void seal_lengths(struct esp_packet *p)
+{
+    p->bytes -= ESP_HEAD;
+    p->len += esp_overhead(p->len);
+    put_head(p->bytes, p->sa->config.spi, ++p->sa->sent);
+    p->verdict = ESP_GOOD;
+}
+
 void esp_seal(struct esp *e, struct esp_packet *p, unsigned n)
 {
     struct aead_job jobs[ESP_BATCH];
     uint8_t aad[ESP_BATCH][12];
     unsigned m = 0;
     for (unsigned i = 0; i < n; i++) {
-        /* A key is good for 2^63 packets, far more than it lives for; refusing beats wrapping. */
-        if (p[i].sa && p[i].sa->sent < UINT64_MAX / 2) {
+        if (!p[i].sa || p[i].sa->sent >= SENT_MOST) {
+            p[i].verdict = ESP_NO_KEY;
+        } else if (e->lengths_only) {
+            seal_lengths(&p[i]);
+        } else {
             prepare_seal(&p[i], &jobs[m], aad[m]);
             m++;
-        } else {
-            p[i].verdict = ESP_NO_KEY;
         }
     }
     aead_seal(e->aead, jobs, m);
@@ -226,6 +251,8 @@ uint64_t esp_sequence_extend(uint32_t low, uint64_t next)
 static enum esp_verdict prepare_open(
     const struct esp *e, struct esp_packet *p, struct aead_job *j, uint8_t aad[12], uint64_t *ret_sequence)
 {
+    p->sa = NULL;
+    p->first = false;
     if (p->len < ESP_HEAD + 4 + AEAD_TAG || p->len % 4)
         return ESP_MALFORMED;
     p->sa = *spi_place(e, bytes_get_be32(p->bytes), p->peer);
@@ -246,19 +273,38 @@ static enum esp_verdict prepare_open(
     return ESP_GOOD;
 }
 
-static enum esp_verdict finish_open(struct esp_packet *p, const struct aead_job *j, uint64_t sequence)
+/* Authentic: it must be new too. */
+static enum esp_verdict pass(struct esp_packet *p, uint64_t sequence)
 {
-    if (!j->good)
-        return ESP_NOT_AUTHENTIC;
     if (!seal_window_pass(&p->sa->window, sequence))
         return ESP_REPLAYED;
+    p->first = p->sa->sent++ == 0;
+    return ESP_GOOD;
+}
+
+static enum esp_verdict finish_open(struct esp_packet *p, const struct aead_job *j, uint64_t sequence)
+{
+    enum esp_verdict verdict = j->good ? pass(p, sequence) : ESP_NOT_AUTHENTIC;
+    if (verdict != ESP_GOOD)
+        return verdict;
     uint8_t pad = j->bytes[j->len - 2];
     if (pad + 2u > j->len)
         return ESP_MALFORMED;
     p->bytes = j->bytes;
     p->len = j->len - 2u - pad;
     p->next = j->bytes[j->len - 1];
-    p->sa->sent++;
+    return ESP_GOOD;
+}
+
+/* A packet without its trailer: the most that the payload can be, and what it looks like. */
+static enum esp_verdict open_lengths(struct esp_packet *p, uint64_t sequence)
+{
+    enum esp_verdict verdict = pass(p, sequence);
+    if (verdict != ESP_GOOD)
+        return verdict;
+    p->bytes += ESP_HEAD;
+    p->len -= ESP_HEAD + 2u + AEAD_TAG;
+    p->next = p->bytes[0] >> 4 == IP_V4 ? IP_PROTO_IPIP : IP_PROTO_IPV6;
     return ESP_GOOD;
 }
 
@@ -271,7 +317,10 @@ void esp_open(struct esp *e, struct esp_packet *p, unsigned n)
     for (unsigned i = 0; i < n; i++) {
         p[i].verdict = prepare_open(e, &p[i], &jobs[m], aad[m], &sequence[m]);
         of[m] = (uint8_t)i;
-        m += p[i].verdict == ESP_GOOD;
+        if (p[i].verdict == ESP_GOOD && e->lengths_only)
+            p[i].verdict = open_lengths(&p[i], sequence[m]);
+        else
+            m += p[i].verdict == ESP_GOOD;
     }
     aead_open(e->aead, jobs, m);
     for (unsigned k = 0; k < m; k++)

@@ -32,7 +32,11 @@ struct esp_sa_config {
 
 int esp_create(struct esp **ret, uint32_t sas_most); /* -ENOMEM, -EIO */
 void esp_free(struct esp *e);                        /* wipes all keys; NULL allowed */
-const char *esp_cipher(const struct esp *e);         /* aead_name */
+/* From now on nothing is encrypted: the header is written and read, SAs, VPNs and replay windows are looked after, and the
+ * trailer counts but is neither written nor read; what is inside says what it is. For packets whose payload is not there: the
+ * simulator's (forward_ops.virtual_payload). */
+void esp_lengths_only(struct esp *e);
+const char *esp_cipher(const struct esp *e); /* aead_name */
 
 /* A sending SA takes the place of the one before with the same peer, VRF and lane: the next packet goes under it. A receiving one
  * stands beside others. -EEXIST: same SPI and sender; -ENOSPC; -ENOMEM. */
@@ -40,7 +44,8 @@ int esp_install(struct esp *e, const struct esp_sa_config *c);
 /* -ENOENT. For a sending one only if it is still the one in use. */
 int esp_remove(struct esp *e, uint32_t spi, const struct ip6 *peer, bool sending);
 
-/* The SA for what goes to `peer` in a VPN's lane. NULL: no key: the packet must be dropped, never sent in clear. */
+/* The SA for what goes to `peer` in a VPN's lane, until the next install or remove. NULL: no key, or it is used up: the packet
+ * must be dropped, never sent in clear. */
 struct esp_sa *esp_sending(struct esp *e, const struct ip6 *peer, uint32_t vrf, uint16_t lane);
 
 enum esp_verdict {
@@ -62,6 +67,7 @@ struct esp_packet {
     uint8_t next;           /* next header: sealing in, opening out */
     const struct ip6 *peer; /* opening: outer source */
     uint32_t vrf;           /* opening: of the SID that it was sent to */
+    bool first;             /* opening: nothing had come under its SA before */
     enum esp_verdict verdict;
 };
 

@@ -3,6 +3,7 @@
  *   Ethernet → IPv6 → hop-by-hop options → lane check → [local SID]* → hop limit, MTU → marking counted → queue */
 #include "forward/core.h"
 #include "forward/ahead.h"
+#include "forward/crypt.h"
 #include "forward/dscp.h"
 #include "forward/leave.h"
 #include "forward/local.h"
@@ -234,12 +235,14 @@ static void other_frame(struct forward *f, struct forward_port *in, struct rte_m
 {
     const uint8_t *e = packet_at(m, 0);
     unsigned type = m->data_len >= ETHER_SIZE ? bytes_get_be16(e + ETHER_TYPE) : 0;
-    if (type == ETHER_LANE)
+    if (type == ETHER_LANE) {
+        crypt_flush(f, now); /* lanes that packets wait for may end or move */
         lane_frame(f->lanes, in->index, e + ETHER_SIZE, m->data_len - ETHER_SIZE, now);
-    else if (type == ETHER_MAC_CONTROL)
+    } else if (type == ETHER_MAC_CONTROL) {
         port_pfc_received(in->port, e + ETHER_SIZE, m->data_len - ETHER_SIZE, now);
-    else
+    } else {
         f->counts.ignored++;
+    }
     f->ops.free(f->ops.user, m);
 }
 

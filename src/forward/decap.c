@@ -1,5 +1,7 @@
 /* End.DT4, End.DT6, End.DT46 (RFC 8986 sections 4.6 to 4.8) and their NEXT-C-SID forms: the outer headers come off, congestion
- * marks go in (RFC 6040), and the inner packet is looked up in the SID's VRF and in no other (X3). */
+ * marks go in (RFC 6040), and the inner packet is looked up in the SID's VRF and in no other (X3). Behind an encrypted SID there
+ * is ESP around the inner packet: open.c takes that off and comes back. */
+#include "forward/crypt.h"
 #include "forward/inner.h"
 #include "forward/leave.h"
 #include "forward/report.h"
@@ -18,6 +20,11 @@ static const uint8_t ecn_out[4][4] = {
     [ECN_CE] = {ECN_CE, ECN_CE, ECN_CE, ECN_CE},
 };
 
+static bool opens(const struct hop *h)
+{
+    return h->behaviour == SID_END_ESP_DT46 || h->behaviour == SID_END_ESP_DT46_NEXT_CSID;
+}
+
 static bool carries(const struct hop *h, uint8_t proto)
 {
     switch (h->behaviour) {
@@ -27,6 +34,9 @@ static bool carries(const struct hop *h, uint8_t proto)
     case SID_END_DT6:
     case SID_END_DT6_NEXT_CSID:
         return proto == IP_PROTO_IPV6;
+    case SID_END_ESP_DT46:
+    case SID_END_ESP_DT46_NEXT_CSID:
+        return proto == IP_PROTO_ESP;
     default:
         return proto == IP_PROTO_IPIP || proto == IP_PROTO_IPV6;
     }
@@ -54,6 +64,7 @@ static bool combine_ecn(struct inner *p, unsigned outer)
 static void odd(struct forward *f, struct walk *w)
 {
     if (w->proto == IP_PROTO_LANE_MARKER && w->rx) {
+        crypt_flush(f, w->now); /* what came before it goes before it */
         lane_marker(f->lanes, w->rx, w->now);
         lane_discard(w->rx, w->meta->cells);
         f->ops.free(f->ops.user, w->m);
@@ -65,10 +76,29 @@ static void odd(struct forward *f, struct walk *w)
     }
 }
 
+void decap_inner(struct forward *f, struct rte_mbuf *m, struct vrf *vrf, struct lane_rx *rx, uint8_t proto,
+    unsigned outer_ecn, int64_t now)
+{
+    struct packet_meta *meta = packet_meta(m);
+    struct inner p = {
+        .m = m, .meta = meta, .vrf = vrf, .port = meta->in_port, .origin = INNER_CORE, .rx = rx, .now = now};
+    enum loss_reason fault = inner_parse(f, &p, proto == IP_PROTO_IPIP ? IP_V4 : IP_V6);
+    if (forward_unlikely(fault) || forward_unlikely(!combine_ecn(&p, outer_ecn))) {
+        inner_drop(f, &p, fault ? fault : LOSS_MALFORMED, p.port);
+        return;
+    }
+    inner_route(f, &p);
+}
+
 void decap_run(struct forward *f, struct walk *w, const struct hop *h)
 {
     if (forward_unlikely(w->rx && (w->rx->out_port != LANE_OUT_LOCAL || w->rx->vrf != h->vrf->id))) {
         walk_drop(f, w, LOSS_WRONG_PATH, w->meta->in_port);
+        return;
+    }
+    bool sealed = forward_unlikely(opens(h)), clear = w->proto == IP_PROTO_IPIP || w->proto == IP_PROTO_IPV6;
+    if (forward_unlikely(clear && (sealed || h->vrf->only_encrypted))) {
+        walk_drop(f, w, LOSS_CLEARTEXT, w->meta->in_port);
         return;
     }
     if (forward_unlikely(!carries(h, w->proto))) {
@@ -77,24 +107,14 @@ void decap_run(struct forward *f, struct walk *w, const struct hop *h)
     }
     if (w->hbh.has & HBH_HAS_MARK)
         marking_count(f->marking, w->hbh.flow_mon_id, w->hbh.mark, w->meta->in_port, 2, w->size, w->now);
-    struct inner p = {
-        .m = w->m,
-        .meta = w->meta,
-        .vrf = h->vrf,
-        .port = w->meta->in_port,
-        .origin = INNER_CORE,
-        .rx = w->rx,
-        .now = w->now,
-    };
-    unsigned outer_ecn = w->ip[1] >> 4 & 3;
-    packet_pull(w->m, ETHER_SIZE + w->at);
+    unsigned ecn = w->ip[1] >> 4 & 3;
     w->meta->lane_option = 0;
     w->meta->l3 = 0;
     w->meta->tenant = h->vrf->tenant;
-    enum loss_reason fault = inner_parse(f, &p, w->proto == IP_PROTO_IPIP ? IP_V4 : IP_V6);
-    if (forward_unlikely(fault) || forward_unlikely(!combine_ecn(&p, outer_ecn))) {
-        inner_drop(f, &p, fault ? fault : LOSS_MALFORMED, p.port);
+    if (sealed) {
+        open_later(f, w, h->vrf, ecn);
         return;
     }
-    inner_route(f, &p);
+    packet_pull(w->m, ETHER_SIZE + w->at);
+    decap_inner(f, w->m, h->vrf, w->rx, w->proto, ecn, w->now);
 }

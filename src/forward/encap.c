@@ -1,5 +1,6 @@
 #include "forward/encap.h"
 #include "forward/dscp.h"
+#include "forward/mtu.h"
 #include "forward/path.h"
 #include "forward/vrf.h"
 #include "wire/ip_text.h"
@@ -96,12 +97,13 @@ static void aim(struct forward *f, struct encap *e, const struct forward_path *p
     const struct hop *h = p ? NULL : underlay_find(f, prefix_key_of(&da));
     e->made_at = f->underlay_version;
     e->ready = p || (h && h->kind == ROUTE_ADJACENT);
-    e->inner_most = 0;
+    e->inner_most = e->sealed_most = 0;
     if (!e->ready)
         return;
     e->out_port = p ? p->out_port : h->port;
     uint32_t mtu = p && p->mtu ? p->mtu : f->ports[e->out_port].port->config.mtu;
     e->inner_most = mtu > e->size ? mtu - e->size : 0;
+    e->sealed_most = mtu_sealed(e->inner_most);
 }
 
 static void make(struct forward *f, struct encap *e)

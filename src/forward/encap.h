@@ -8,7 +8,7 @@
 #ifndef MERIDIAN_FORWARD_ENCAP_H
 #define MERIDIAN_FORWARD_ENCAP_H
 
-#include "forward/forward_inner.h"
+#include "forward/leave.h"
 
 struct encap_key {
     uint32_t tenant, path; /* path 0: the underlay's shortest way */
@@ -55,6 +55,18 @@ static inline bool encap_push(const struct encap *e, struct rte_mbuf *m, uint8_t
     ip[e->next_at] = inner;
     ip[e->mark_at + 2] = (uint8_t)(ip[e->mark_at + 2] | (marks & MARKING_L) << 3 | (marks & MARKING_D) << 1);
     return true;
+}
+
+/* With its headers on, into the queue. Takes ownership. */
+static inline void encap_leave(
+    struct forward *f, const struct encap *e, struct queue *q, struct rte_mbuf *m, int64_t now)
+{
+    struct packet_meta *meta = packet_meta(m);
+    meta->cells = packet_cells(m->pkt_len);
+    meta->l3 = ETHER_SIZE;
+    meta->lane_option = e->lane ? (uint16_t)(ETHER_SIZE + e->lane_at) : 0;
+    if (leave_admitted(f, m, now))
+        leave_core(q->port, q, m, now);
 }
 
 #endif

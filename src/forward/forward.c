@@ -1,5 +1,6 @@
 #include "forward/forward.h"
 #include "forward/access.h"
+#include "forward/crypt.h"
 #include "forward/encap.h"
 #include "forward/hop.h"
 #include "forward/local.h"
@@ -14,6 +15,7 @@
 #define ROUTES_MOST     65536u
 #define NEIGHBOURS_MOST 16384u
 #define VRFS_MOST       1024u
+#define SAS_MOST        16384u
 
 /* --- what the lane layer asks ---------------------------------------------------------------------------- */
 
@@ -63,6 +65,8 @@ static void defaults(struct forward_config *c)
         c->neighbours_most = NEIGHBOURS_MOST;
     if (!c->vrfs_most)
         c->vrfs_most = VRFS_MOST;
+    if (!c->sas_most)
+        c->sas_most = SAS_MOST;
     if (!c->option_nr)
         c->option_nr = HBH_NR_DEFAULT;
     if (!c->option_lane)
@@ -115,7 +119,7 @@ int forward_create(
     memset(f, 0, sizeof *f);
     f->config = *config;
     f->ops = *ops;
-    f->underlay_version = 1;
+    f->underlay_version = f->sas_version = 1;
     defaults(&f->config);
     f->block_bits = f->config.locator_block_bits;
     f->option_types = (struct hbh_types){f->config.option_nr, f->config.option_lane};
@@ -150,6 +154,7 @@ void forward_free(struct forward *f)
     hop_table_done(&f->hops);
     marking_free(f->marking);
     elephant_free(f->elephants);
+    esp_free(f->esp);
     for (unsigned i = 0; i < LANE_PORTS_MOST; i++)
         free(f->ports[i].access_of);
     free(f->access);
@@ -216,6 +221,7 @@ int64_t forward_poll(struct forward *f, int64_t now)
 {
     f->now = now;
     int64_t lanes = lane_poll(f->lanes, now), neighbours = neighbour_poll(f->neighbours, now);
+    crypt_flush(f, now);
     return lanes < neighbours ? lanes : neighbours;
 }
 

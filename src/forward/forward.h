@@ -25,6 +25,13 @@ struct forward_ops {
     void (*punt)(void *user, uint32_t vrf, uint16_t port, struct rte_mbuf *m);
     void (*lane_event)(void *user, const struct lane_event *e);
     uint64_t (*random)(void *user);
+    /* The first authentic packet came under a receiving SA: xsec_heard. To be noted, and acted on after the call that is
+     * going on: no SA may come or go from in here. NULL: nobody wants to know. */
+    void (*sa_heard)(void *user, const struct ip6 *peer, uint32_t spi);
+    /* Packets have a virtual length (lane/packet.h), so there is nothing to encrypt: ESP costs its bytes, and its SAs, VPNs
+     * and windows are real, but the payload stays as it is (esp_lengths_only). The simulator's alone: it is no part of
+     * struct forward_config so that no configuration can ask for it, and tests/checks/ciphers reads who sets it. */
+    bool virtual_payload;
 };
 
 struct forward_config {
@@ -35,6 +42,7 @@ struct forward_config {
     struct marking_config marking;
     struct elephant_config elephants;
     uint32_t routes_most, neighbours_most, vrfs_most; /* 0: 65536, 16384, 1024 */
+    uint32_t sas_most;                                /* of both directions; 0: 16384 */
 };
 
 int forward_create(struct forward **ret, const struct forward_config *, const struct forward_ops *, struct error *);
@@ -58,6 +66,7 @@ void forward_link_down(struct forward *, uint16_t port, int64_t now);
 struct forward_counts {
     uint64_t ignored;          /* frames that were never ours: another MAC address, VLAN or EtherType */
     uint64_t punted, injected; /* to and from the router itself */
+    uint64_t sealed, opened;   /* packets of encrypted VPNs that left and came; what could not is in the loss log */
 };
 struct forward_counts forward_counts(const struct forward *);
 

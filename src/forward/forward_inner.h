@@ -6,6 +6,8 @@
  *   hop.c       what routes lead to                    encap.c   outer headers, prepared and put on
  *   path.c      strict paths                           slice.c   a tenant's lane on a path
  *   local.c     what is for us and what is from us     report.c  ICMP errors and records of loss
+ *   seal.c      packets into ESP, a batch at a time    open.c    and out of it
+ *   sa.c        keys
  *
  * A packet's data begins at the Ethernet header while it is a frame of a core link and at the IP header while it is on its
  * way through a VRF; packet_meta.l3 says which. Everything here runs on the core's own thread. */
@@ -37,15 +39,19 @@ enum { HOP_SID = ROUTE_BLACKHOLE + 1 }; /* beside enum route_kind */
 
 struct hop {
     /* for packets */
-    uint8_t kind;      /* enum route_kind or HOP_SID */
-    uint8_t behaviour; /* of a SID: enum sid_behaviour */
+    uint8_t kind; /* enum route_kind or HOP_SID */
     uint8_t flavours;
     uint8_t csid_bits; /* NEXT-C-SID: 16 or 32 bits behind the block; 0: a full SID */
+    bool encrypted;
+    uint16_t behaviour; /* of a SID: enum sid_behaviour */
     uint16_t port, vlan;
     struct vrf *vrf;                   /* of a SID: End.DT*'s table */
     struct encap *encap[LANE_CLASSES]; /* ROUTE_REMOTE: users of them */
     struct ip_addr gateway;
-    bool encrypted;
+    struct esp_sa *sa[LANE_CLASSES]; /* encrypted: as they were at sas_at */
+    uint64_t sas_at;                 /* forward.sas_version when they were asked for */
+    struct ip6 peer;
+    uint32_t sa_vrf; /* encrypted: its VRF, so that VRFs do not share the hop */
     /* for the tables */
     uint32_t tenant;
     uint32_t path_of_class[LANE_CLASSES];
@@ -66,6 +72,7 @@ struct vrf {
     struct poptrie v4, v6;
     struct ip_addr speaker4, speaker6; /* an address of ours in it, for ICMP errors; family 0: none */
     uint32_t users;                    /* SIDs and sub-interfaces that name it */
+    bool only_encrypted;               /* forward_vrf_encrypt */
 };
 
 /* --- sub-interfaces ------------------------------------------------------------------------------------------- */
@@ -94,8 +101,9 @@ struct encap {
     uint16_t mark_at, lane_at; /* offsets of options' data; lane_at 0: no lane */
     uint16_t out_port;
     uint8_t class_;
-    bool ready;          /* it has somewhere to go */
-    uint32_t inner_most; /* bytes of IP packet that fit */
+    bool ready;           /* it has somewhere to go */
+    uint32_t inner_most;  /* bytes of IP packet that fit */
+    uint32_t sealed_most; /* and with ESP around it */
     uint32_t flow_mon_id, tenant;
     uint64_t made_at;     /* forward.underlay_version it was made with */
     struct lane_tx *lane; /* lane_ingress of it takes the packets; NULL: the port's lossy queue */
@@ -123,6 +131,31 @@ struct slice {
 struct path {
     struct forward_path config;
     struct path *next;
+};
+
+/* Packets that wait for the others of their batch, never longer than a call lasts and never while tables or lanes change.
+ * wait[i] is what the forwarding core has to know of packet[i]. */
+struct sealing {
+    struct esp_packet packet[ESP_BATCH];
+    struct sealing_wait {
+        struct rte_mbuf *m;
+        const struct encap *encap;
+        struct queue *queue;
+        uint8_t ecn, marks;
+    } wait[ESP_BATCH];
+    unsigned n;
+};
+
+struct opening {
+    struct esp_packet packet[ESP_BATCH];
+    struct opening_wait {
+        struct rte_mbuf *m;
+        struct vrf *vrf;
+        struct lane_rx *rx;
+        uint8_t ecn;
+    } wait[ESP_BATCH];
+    unsigned n;
+    bool busy;
 };
 
 /* Which hop an address of the underlay leads to: recent answers. */
@@ -157,6 +190,10 @@ struct forward {
     uint32_t block_bits;
     int64_t now; /* of the call that is going on: for callbacks */
     struct forward_counts counts;
+    struct esp *esp;      /* NULL: no SA was ever installed */
+    uint64_t sas_version; /* counts SAs that came and went */
+    struct sealing sealing;
+    struct opening opening;
 };
 
 #endif

@@ -23,7 +23,7 @@ static uint32_t bucket_of(const struct hop_table *t, const struct hop *h)
 {
     uint64_t x = (uint64_t)h->kind << 56 | (uint64_t)h->behaviour << 40 | (uint64_t)h->port << 16 | h->vlan;
     x = mix_bytes(rng_mix(x) ^ (uintptr_t)h->vrf ^ h->tenant, h->path_of_class, sizeof h->path_of_class);
-    x = mix_bytes(x, h->service_sid.b, sizeof h->service_sid.b);
+    x = mix_bytes(x ^ h->sa_vrf, h->service_sid.b, sizeof h->service_sid.b);
     return (uint32_t)rng_mix(mix_bytes(x, h->gateway.a.b, sizeof h->gateway.a.b)) & t->mask;
 }
 
@@ -32,7 +32,8 @@ static bool equal(const struct hop *a, const struct hop *b)
     return a->kind == b->kind && a->behaviour == b->behaviour && a->flavours == b->flavours &&
            a->csid_bits == b->csid_bits && a->port == b->port && a->vlan == b->vlan && a->vrf == b->vrf &&
            a->gateway.family == b->gateway.family && ip6_equal(&a->gateway.a, &b->gateway.a) &&
-           a->encrypted == b->encrypted && a->tenant == b->tenant && ip6_equal(&a->service_sid, &b->service_sid) &&
+           a->encrypted == b->encrypted && ip6_equal(&a->peer, &b->peer) && a->sa_vrf == b->sa_vrf &&
+           a->tenant == b->tenant && ip6_equal(&a->service_sid, &b->service_sid) &&
            memcmp(a->path_of_class, b->path_of_class, sizeof a->path_of_class) == 0;
 }
 

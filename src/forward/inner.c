@@ -1,4 +1,5 @@
 #include "forward/inner.h"
+#include "forward/crypt.h"
 #include "forward/encap.h"
 #include "forward/leave.h"
 #include "forward/local.h"
@@ -148,11 +149,13 @@ static inline bool count_hop(struct inner *p)
 }
 
 /* Into the tunnel (H.Encaps.Red). */
-static inline void encapsulate(struct forward *f, struct inner *p, const struct hop *h)
+static inline void encapsulate(struct forward *f, struct inner *p, struct hop *h)
 {
     struct packet_meta *meta = p->meta;
     struct encap *e = h->encap[meta->class_];
-    if (forward_unlikely(h->encrypted)) {
+    bool sealed = h->encrypted || p->vrf->only_encrypted;
+    struct esp_sa *sa = NULL;
+    if (forward_unlikely(sealed) && forward_unlikely(!(sa = sa_sending(f, h, meta->class_)))) {
         inner_drop(f, p, LOSS_NO_KEY, p->port); /* the VPN's policy; without a key nothing leaves */
         return;
     }
@@ -163,8 +166,9 @@ static inline void encapsulate(struct forward *f, struct inner *p, const struct 
         inner_drop(f, p, LOSS_NO_ROUTE, p->port);
         return;
     }
-    if (forward_unlikely(p->size > e->inner_most)) {
-        report_inner_too_big(f, p, e->inner_most);
+    uint32_t most = sealed ? e->sealed_most : e->inner_most;
+    if (forward_unlikely(p->size > most)) {
+        report_inner_too_big(f, p, most);
         inner_drop(f, p, LOSS_TOO_BIG, e->out_port);
         return;
     }
@@ -177,18 +181,19 @@ static inline void encapsulate(struct forward *f, struct inner *p, const struct 
     unsigned marks = marking_mark(f->marking, e->flow_mon_id, p->port, p->size, p->now);
     unsigned ecn = inner_traffic_class(p) & 3;
     uint8_t proto = p->family == IP_V4 ? IP_PROTO_IPIP : IP_PROTO_IPV6;
+    if (forward_unlikely(sealed)) {
+        struct sealing_wait wait = {p->m, e, q, (uint8_t)ecn, (uint8_t)marks};
+        seal_later(f, sa, &wait, proto, p->now);
+        return;
+    }
     if (forward_unlikely(!encap_push(e, p->m, proto, ecn, marks))) {
         inner_drop(f, p, LOSS_NO_BUFFER, e->out_port);
         return;
     }
-    meta->cells = packet_cells(p->m->pkt_len);
-    meta->l3 = ETHER_SIZE;
-    meta->lane_option = e->lane ? (uint16_t)(ETHER_SIZE + e->lane_at) : 0;
-    if (leave_admitted(f, p->m, p->now))
-        leave_core(q->port, q, p->m, p->now);
+    encap_leave(f, e, q, p->m, p->now);
 }
 
-static void to_remote(struct forward *f, struct inner *p, const struct hop *h)
+static void to_remote(struct forward *f, struct inner *p, struct hop *h)
 {
     if (p->origin == INNER_CORE) /* what came out of a tunnel never goes into one: lanes would wait for each other */
         inner_drop(f, p, LOSS_NO_ROUTE, p->port);
@@ -216,7 +221,7 @@ void inner_route(struct forward *f, struct inner *p)
         inner_drop(f, p, LOSS_NO_ROUTE, p->port);
         return;
     }
-    const struct hop *h = &f->hops.hops[index];
+    struct hop *h = &f->hops.hops[index];
     if (h->kind == ROUTE_LOCAL) {
         local_punt(f, p->vrf, p->m, 0, p->now);
         return;

@@ -1,6 +1,7 @@
 #include "forward/local.h"
 #include "forward/access.h"
 #include "forward/core.h"
+#include "forward/crypt.h"
 #include "forward/leave.h"
 #include "forward/report.h"
 #include "forward/vrf.h"
@@ -63,6 +64,7 @@ void forward_inject(struct forward *f, uint32_t vrf, struct rte_mbuf *m, int64_t
         local_send(f, v, m, now);
     else
         leave_dropped(f, m, LANE_PORTS_MOST, LOSS_NO_ROUTE, now);
+    crypt_flush(f, now);
 }
 
 /* --- to hosts ------------------------------------------------------------------------------------------------------ */

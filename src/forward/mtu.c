@@ -18,14 +18,16 @@ uint32_t mtu_outer(const struct mtu_encap *e, uint32_t inner)
     return mtu_overhead(e) + inner;
 }
 
+uint32_t mtu_sealed(uint32_t room)
+{
+    if (room < ESP_HEADER + ESP_IV + ESP_ICV + ESP_ALIGN)
+        return 0;
+    return (room - ESP_HEADER - ESP_IV - ESP_ICV) / ESP_ALIGN * ESP_ALIGN - ESP_TRAILER;
+}
+
 uint32_t mtu_inner(const struct mtu_encap *e, uint32_t link_mtu)
 {
-    uint32_t overhead = mtu_overhead(e) + (e->esp ? ESP_ICV : 0);
-    if (link_mtu <= overhead)
-        return 0;
-    uint32_t room = link_mtu - overhead;
-    if (!e->esp)
-        return room;
-    room = room / ESP_ALIGN * ESP_ALIGN;
-    return room > ESP_TRAILER ? room - ESP_TRAILER : 0;
+    struct mtu_encap clear = {e->options, e->addresses, false};
+    uint32_t overhead = mtu_overhead(&clear), room = link_mtu > overhead ? link_mtu - overhead : 0;
+    return e->esp ? mtu_sealed(room) : room;
 }

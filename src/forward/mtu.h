@@ -22,6 +22,9 @@ uint32_t mtu_outer(const struct mtu_encap *e, uint32_t inner);
 /* The largest inner packet whose outer one is at most link_mtu; 0: none fits. mtu_outer(mtu_inner(m)) <= m. */
 uint32_t mtu_inner(const struct mtu_encap *e, uint32_t link_mtu);
 
+/* The largest inner packet that takes at most `room` bytes with ESP around it; 0: none fits. */
+uint32_t mtu_sealed(uint32_t room);
+
 /* Hosts with IPv6 cannot live below this (RFC 8200 section 5). */
 static inline bool mtu_usable(uint32_t inner)
 {

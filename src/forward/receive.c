@@ -1,5 +1,6 @@
 #include "forward/access.h"
 #include "forward/core.h"
+#include "forward/crypt.h"
 
 void forward_receive(struct forward *f, uint16_t port, struct rte_mbuf *const *pkts, unsigned n, int64_t now)
 {
@@ -18,4 +19,5 @@ void forward_receive(struct forward *f, uint16_t port, struct rte_mbuf *const *p
     else
         bytes = access_receive(f, in, pkts, n, now);
     in->port->rx_bytes += bytes;
+    crypt_flush(f, now);
 }

@@ -178,14 +178,20 @@ enum sid_step sid_run(struct forward *f, struct walk *w, const struct hop *h)
 
 /* --- the table --------------------------------------------------------------------------------------------------- */
 
+static bool is_esp(unsigned b)
+{
+    return b == SID_END_ESP_DT46 || b == SID_END_ESP_DT46_NEXT_CSID;
+}
+
 static bool is_dt(unsigned b)
 {
-    return (b >= SID_END_DT6 && b <= SID_END_DT46) || (b >= SID_END_DT6_NEXT_CSID && b <= SID_END_DT46_NEXT_CSID);
+    return is_esp(b) || (b >= SID_END_DT6 && b <= SID_END_DT46) ||
+           (b >= SID_END_DT6_NEXT_CSID && b <= SID_END_DT46_NEXT_CSID);
 }
 
 static bool is_csid(unsigned b)
 {
-    return b >= SID_END_NEXT_CSID;
+    return (b & 0x7fff) >= SID_END_NEXT_CSID; /* private ones too */
 }
 
 static bool is_known(unsigned b)
@@ -223,7 +229,7 @@ int forward_sid_set(struct forward *f, const struct forward_sid *s, struct error
         return rc;
     struct hop like = {
         .kind = HOP_SID,
-        .behaviour = (uint8_t)s->behaviour,
+        .behaviour = (uint16_t)s->behaviour,
         .flavours = s->flavours,
         .csid_bits = is_csid(s->behaviour) ? (uint8_t)(s->sid.len - f->block_bits) : 0,
     };
@@ -232,6 +238,38 @@ int forward_sid_set(struct forward *f, const struct forward_sid *s, struct error
     if (s->behaviour == SID_END_X || s->behaviour == SID_END_X_NEXT_CSID)
         like.port = s->port;
     return vrf_put(f, f->vrfs[0], &s->sid, &like, err);
+}
+
+const char *sid_behaviour_name(unsigned behaviour)
+{
+    switch (behaviour) {
+    case SID_END:
+        return "End";
+    case SID_END_X:
+        return "End.X";
+    case SID_END_DT6:
+        return "End.DT6";
+    case SID_END_DT4:
+        return "End.DT4";
+    case SID_END_DT46:
+        return "End.DT46";
+    case SID_END_NEXT_CSID:
+        return "uN";
+    case SID_END_X_NEXT_CSID:
+        return "uA";
+    case SID_END_DT6_NEXT_CSID:
+        return "uDT6";
+    case SID_END_DT4_NEXT_CSID:
+        return "uDT4";
+    case SID_END_DT46_NEXT_CSID:
+        return "uDT46";
+    case SID_END_ESP_DT46:
+        return "End.ESP.DT46";
+    case SID_END_ESP_DT46_NEXT_CSID:
+        return "uESP.DT46";
+    default:
+        return "?";
+    }
 }
 
 int forward_sid_del(struct forward *f, const struct ip_prefix *sid)

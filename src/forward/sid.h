@@ -9,5 +9,8 @@ int sid_resolve(struct forward *, const struct ip6 *sids, unsigned n, unsigned a
 
 /* End.DT*: takes the outer headers off and sends the inner packet through the SID's VRF (decap.c). Takes ownership. */
 void decap_run(struct forward *, struct walk *, const struct hop *);
+/* What was inside, its data at the IP header. rx: of the lane that it came in; NULL: none. Takes ownership. */
+void decap_inner(struct forward *, struct rte_mbuf *, struct vrf *, struct lane_rx *rx, uint8_t proto,
+    unsigned outer_ecn, int64_t now);
 
 #endif

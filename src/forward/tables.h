@@ -5,6 +5,7 @@
 #ifndef MERIDIAN_FORWARD_TABLES_H
 #define MERIDIAN_FORWARD_TABLES_H
 
+#include "esp/esp.h"
 #include "forward/forward.h"
 
 /* --- ports and access sub-interfaces --------------------------------------------------------------------- */
@@ -33,6 +34,9 @@ int forward_access_del(struct forward *, uint16_t port, uint16_t vlan, int64_t n
 int forward_vrf_add(
     struct forward *, uint32_t vrf, uint32_t tenant, struct error *); /* vrf 0 is the underlay, always there */
 int forward_vrf_del(struct forward *, uint32_t vrf);
+/* xSEC policy of a VPN: encrypt, or refuse (X2). Nothing of it leaves in clear whatever its routes say (LOSS_NO_KEY), and what
+ * comes in clear is refused (LOSS_CLEARTEXT). -ENOENT; -EINVAL: the underlay. */
+int forward_vrf_encrypt(struct forward *, uint32_t vrf, bool only_encrypted, struct error *);
 
 enum route_kind {
     ROUTE_ATTACHED, /* hosts of the subnet are neighbours at `port`/`vlan` (set by forward_access_set for gateways) */
@@ -49,7 +53,8 @@ struct forward_route {
     struct ip_addr gateway;
     struct ip6 service_sid;
     uint32_t path_of_class[LANE_CLASSES]; /* forward_path ids */
-    bool encrypted;                       /* xSEC policy of the VPN: no valid key means drop (LOSS_NO_KEY) */
+    bool encrypted;  /* ESP inside; service_sid is an encrypted one. No valid key means drop (LOSS_NO_KEY) */
+    struct ip6 peer; /* encrypted: the egress PE's loopback, which is the source of what it sends: names its SAs */
 };
 int forward_route_set(
     struct forward *, uint32_t vrf, const struct ip_prefix *, const struct forward_route *, struct error *);
@@ -71,7 +76,12 @@ enum sid_behaviour {
     SID_END_DT6_NEXT_CSID = 62,
     SID_END_DT4_NEXT_CSID = 63,
     SID_END_DT46_NEXT_CSID = 64,
+    /* ESP, then DT46: of an encrypted VPN. IANA's range for private use (RFC 8986 section 10.2.1): DT46's number in it. */
+    SID_END_ESP_DT46 = 0x8000 + SID_END_DT46,
+    SID_END_ESP_DT46_NEXT_CSID = 0x8000 + SID_END_DT46_NEXT_CSID,
 };
+/* "End.X", "uDT46"…; "?" */
+const char *sid_behaviour_name(unsigned behaviour);
 
 /* RFC 8986 section 4.16, for End and End.X: what happens when the last segment is reached. */
 enum sid_flavour {
@@ -88,6 +98,16 @@ struct forward_sid {
 };
 int forward_sid_set(struct forward *, const struct forward_sid *, struct error *);
 int forward_sid_del(struct forward *, const struct ip_prefix *);
+
+/* --- security associations (esp/esp.h; src/xsec makes them) --------------------------------------------------- */
+
+/* A packet takes the sending SA of (its route's peer, its VRF, its class as lane); one that comes needs a receiving SA of (its
+ * outer source, SPI) whose VRF is its SID's. Between two batches: what is on its way is opened with the key it was sealed
+ * with, as long as that stands. A sending SA takes the place of the one before; a receiving one stands beside others.
+ * -EEXIST, -ENOSPC, -ENOMEM, -ENOENT: there is no such VRF; -EINVAL. */
+int forward_sa_install(struct forward *, const struct esp_sa_config *, struct error *);
+int forward_sa_remove(struct forward *, uint32_t spi, const struct ip6 *peer, bool sending); /* -ENOENT */
+const char *forward_cipher(const struct forward *); /* esp_cipher; "none": no SA was ever installed */
 
 /* --- paths: strict segment lists, each class of a tenant with a lane of its own ------------------------------ */
 

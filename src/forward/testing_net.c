@@ -20,6 +20,9 @@ struct router {
     struct forward *forward;
     int64_t due_ns;
     unsigned events[EVENT_KINDS];
+    unsigned heard;
+    struct ip6 heard_peer;
+    uint32_t heard_spi;
     struct end ends[PORTS];
 };
 
@@ -148,6 +151,14 @@ static void op_event(void *user, const struct lane_event *e)
     r->events[e->kind]++;
 }
 
+static void op_heard(void *user, const struct ip6 *peer, uint32_t spi)
+{
+    struct router *r = user;
+    r->heard++;
+    r->heard_peer = *peer;
+    r->heard_spi = spi;
+}
+
 static uint64_t op_random(void *user)
 {
     struct router *r = user;
@@ -208,7 +219,7 @@ unsigned testing_net_router(struct testing_net *n, const struct forward_config *
         memset(c.lanes.identity, (int)(n->n_routers + 1), sizeof c.lanes.identity);
     if (!c.lanes.lanes_most)
         c.lanes.lanes_most = 64;
-    struct forward_ops ops = {r, op_alloc, op_free, op_punt, op_event, op_random};
+    struct forward_ops ops = {r, op_alloc, op_free, op_punt, op_event, op_random, op_heard};
     check(forward_create(&r->forward, &c, &ops, &err) == 0, err.text);
     r->due_ns = n->now;
     n->routers[n->n_routers] = r;
@@ -317,14 +328,26 @@ static int64_t next_event(const struct testing_net *n)
     return next;
 }
 
+static bool follows(const struct testing_net *n, const struct testing_frame *f)
+{
+    return n->n_flying && n->heap[0].frame.at_ns <= n->now && n->heap[0].frame.router == f->router &&
+           n->heap[0].frame.port == f->port;
+}
+
+/* What arrives at one port without anything else in between is received together, as a router's ports do. */
 static void arrive(struct testing_net *n)
 {
-    struct testing_frame f = land(n);
+    struct rte_mbuf *pkts[BATCH];
+    struct testing_frame f = {.router = n->heap[0].frame.router, .port = n->heap[0].frame.port};
     struct router *r = n->routers[f.router];
-    struct rte_mbuf *m = testing_mbuf_bytes(r->slab, f.bytes, f.len);
-    check(m, "a router has no mbuf left, or the frame is too long");
-    free(f.bytes);
-    forward_receive(r->forward, f.port, &m, 1, n->now);
+    unsigned got = 0;
+    while (got < BATCH && follows(n, &f)) {
+        f = land(n);
+        pkts[got] = testing_mbuf_bytes(r->slab, f.bytes, f.len);
+        check(pkts[got++], "a router has no mbuf left, or the frame is too long");
+        free(f.bytes);
+    }
+    forward_receive(r->forward, f.port, pkts, got, n->now);
 }
 
 static void step(struct testing_net *n)
@@ -382,6 +405,16 @@ const struct testing_frame *testing_net_punted(const struct testing_net *n, unsi
 unsigned testing_net_events(const struct testing_net *n, unsigned router, enum lane_event_kind kind)
 {
     return n->routers[router]->events[kind];
+}
+
+unsigned testing_net_heard(const struct testing_net *n, unsigned router, struct ip6 *ret_peer, uint32_t *ret_spi)
+{
+    const struct router *r = n->routers[router];
+    if (r->heard) {
+        *ret_peer = r->heard_peer;
+        *ret_spi = r->heard_spi;
+    }
+    return r->heard;
 }
 
 void testing_net_clear(struct testing_net *n)

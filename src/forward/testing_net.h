@@ -65,6 +65,8 @@ const struct testing_frame *testing_net_seen(const struct testing_net *, unsigne
 const struct testing_frame *testing_net_any(const struct testing_net *, unsigned i);
 const struct testing_frame *testing_net_punted(const struct testing_net *, unsigned router, unsigned i);
 unsigned testing_net_events(const struct testing_net *, unsigned router, enum lane_event_kind); /* how many */
+/* SAs that were heard under for the first time: how many, and the last one. */
+unsigned testing_net_heard(const struct testing_net *, unsigned router, struct ip6 *ret_peer, uint32_t *ret_spi);
 void testing_net_clear(struct testing_net *); /* forgets frames seen and punted, not events */
 
 #endif

@@ -49,11 +49,21 @@ struct ip6 testing_vpn_adjacency(const struct testing_vpn *v, unsigned router, u
                                : words(0xfcbb, 0xbb00, (uint16_t)(0xe000 + port), 0, 0, 0);
 }
 
-struct ip6 testing_vpn_service(const struct testing_vpn *v, unsigned router, uint32_t vrf)
+static struct ip6 service(const struct testing_vpn *v, unsigned router, uint32_t vrf, bool encrypted)
 {
     uint16_t id = (uint16_t)(router + 1), n = (uint16_t)(vrf / 10);
-    return v->config.full_sids ? words(0x2001, 0xdb8, id, 0, 0xd, n)
-                               : words(0xfcbb, 0xbb00, id, (uint16_t)(0xd000 + n), 0, 0);
+    return v->config.full_sids ? words(0x2001, 0xdb8, id, 0, encrypted ? 0x1d : 0xd, n)
+                               : words(0xfcbb, 0xbb00, id, (uint16_t)((encrypted ? 0xd100 : 0xd000) + n), 0, 0);
+}
+
+struct ip6 testing_vpn_service(const struct testing_vpn *v, unsigned router, uint32_t vrf)
+{
+    return service(v, router, vrf, v->config.encrypted);
+}
+
+struct ip6 testing_vpn_clear(const struct testing_vpn *v, unsigned router, uint32_t vrf)
+{
+    return service(v, router, vrf, false);
 }
 
 void testing_vpn_mac(uint8_t ret[6], unsigned router, uint16_t port)
@@ -113,9 +123,12 @@ static void add_sids(struct testing_vpn *v, unsigned router)
         if (port == VPN_LEFT ? router > 0 : router < v->last)
             add_sid(f, testing_vpn_adjacency(v, router, port), full ? 128 : 48, full ? SID_END_X : SID_END_X_NEXT_CSID,
                 flavours, port, 0);
-    for (unsigned t = 0; t < 2 && (router == 0 || router == v->last); t++)
-        add_sid(f, testing_vpn_service(v, router, tenants[t].vrf), full ? 128 : 64,
+    for (unsigned t = 0; t < 2 && (router == 0 || router == v->last); t++) {
+        add_sid(f, service(v, router, tenants[t].vrf, false), full ? 128 : 64,
             full ? SID_END_DT46 : SID_END_DT46_NEXT_CSID, 0, 0, tenants[t].vrf);
+        add_sid(f, service(v, router, tenants[t].vrf, true), full ? 128 : 64,
+            full ? SID_END_ESP_DT46 : SID_END_ESP_DT46_NEXT_CSID, 0, 0, tenants[t].vrf);
+    }
 }
 
 /* The shortest ways along the chain to every other router's loopback and locators. */
@@ -181,6 +194,8 @@ static void add_routes(struct testing_vpn *v, unsigned router, unsigned t)
     uint32_t path = router ? 2 : 1;
     struct forward_route r = {.kind = ROUTE_REMOTE,
         .service_sid = testing_vpn_service(v, other, tenants[t].vrf),
+        .encrypted = v->config.encrypted,
+        .peer = testing_vpn_loopback(other),
         .path_of_class = {path, path, path, path}};
     for (uint8_t family = IP_V4; family <= IP_V6; family += 2) {
         struct ip_prefix p = subnet(family, router ? 0 : 1, 0);
@@ -224,6 +239,61 @@ void testing_vpn_init(struct testing_vpn *v, const struct testing_vpn_config *c,
         for (unsigned t = 0; t < 2; t++)
             add_routes(v, k, t);
     }
+}
+
+/* --- keys ------------------------------------------------------------------------------------------------------- */
+
+struct esp_sa_config testing_vpn_sa(
+    const struct testing_vpn *v, unsigned router, uint32_t vrf, uint16_t lane, unsigned generation, bool sending)
+{
+    struct esp_sa_config c = {.spi = 0x10000 * (generation + 1) + 0x100 * vrf + 0x10 * (router != 0) + lane,
+        .peer = testing_vpn_loopback(sending ? v->last - router : router),
+        .vrf = vrf,
+        .lane = lane,
+        .sending = sending};
+    for (unsigned i = 0; i < sizeof c.key; i++)
+        c.key[i] = (uint8_t)rng_u64(c.spi, i);
+    for (unsigned i = 0; i < sizeof c.salt; i++)
+        c.salt[i] = (uint8_t)rng_u64(c.spi, 100 + i);
+    return c;
+}
+
+/* Each SA of a generation, at the end where it sends and at the other one. */
+static void each_sa(struct testing_vpn *v, unsigned generation, bool sending,
+    void (*fn)(struct forward *, const struct esp_sa_config *))
+{
+    for (unsigned end = 0; end < 2; end++)
+        for (unsigned t = 0; t < 2; t++)
+            for (uint16_t lane = 0; lane < LANE_CLASSES; lane++) {
+                unsigned from = end ? v->last : 0, at = sending ? from : v->last - from;
+                struct esp_sa_config c = testing_vpn_sa(v, from, tenants[t].vrf, lane, generation, sending);
+                fn(testing_net_forward(v->net, at), &c);
+            }
+}
+
+static void install(struct forward *f, const struct esp_sa_config *c)
+{
+    struct error err = {0};
+    must(forward_sa_install(f, c, &err), &err);
+}
+
+static void forget(struct forward *f, const struct esp_sa_config *c)
+{
+    struct error err = {.text = "an SA was not there"};
+    must(forward_sa_remove(f, c->spi, &c->peer, c->sending), &err);
+}
+
+void testing_vpn_keys(struct testing_vpn *v, unsigned generation, unsigned which)
+{
+    if (which & VPN_KEYS_OPEN)
+        each_sa(v, generation, false, install);
+    if (which & VPN_KEYS_SEAL)
+        each_sa(v, generation, true, install);
+}
+
+void testing_vpn_forget(struct testing_vpn *v, unsigned generation)
+{
+    each_sa(v, generation, false, forget);
 }
 
 uint32_t testing_vpn_done(struct testing_vpn *v)

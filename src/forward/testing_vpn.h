@@ -8,7 +8,9 @@
  * of the class parameter for each tenant and direction.
  *
  * Router k: loopback 2001:db8:ffff::k+1; NEXT-C-SIDs in the block fcbb:bb00::/32: uN :k+1::, uA :e00p:: to port p, uDT46
- * :k+1:d00v:: (v: 1, 2 for VRF 10, 20); full SIDs in 2001:db8:k+1::/48: End ::1, End.X ::e:p, End.DT46 ::d:v. */
+ * :k+1:d00v:: (v: 1, 2 for VRF 10, 20); full SIDs in 2001:db8:k+1::/48: End ::1, End.X ::e:p, End.DT46 ::d:v. The PEs'
+ * encrypted service SIDs are uESP.DT46 :k+1:d10v:: and End.ESP.DT46 ::1d:v; `encrypted` makes routes and lanes lead there.
+ * Keys are installed by testing_vpn_keys, an SA for each VRF, direction and class. */
 #ifndef MERIDIAN_FORWARD_TESTING_VPN_H
 #define MERIDIAN_FORWARD_TESTING_VPN_H
 
@@ -20,6 +22,7 @@ struct testing_vpn_config {
     unsigned routers; /* 2 and more */
     bool full_sids;   /* SRH instead of NEXT-C-SID */
     bool lanes;
+    bool encrypted;
     int64_t delay_ns;  /* of each cable */
     uint32_t core_mtu; /* 0: VPN_MTU + 500 */
     uint32_t host_mtu; /* 0: VPN_MTU */
@@ -40,7 +43,15 @@ uint32_t testing_vpn_done(struct testing_vpn *); /* mbufs leaked */
 struct ip6 testing_vpn_loopback(unsigned router);
 struct ip6 testing_vpn_end(const struct testing_vpn *, unsigned router);
 struct ip6 testing_vpn_adjacency(const struct testing_vpn *, unsigned router, uint16_t port);
-struct ip6 testing_vpn_service(const struct testing_vpn *, unsigned router, uint32_t vrf);
+struct ip6 testing_vpn_service(const struct testing_vpn *, unsigned router, uint32_t vrf); /* where routes lead */
+struct ip6 testing_vpn_clear(
+    const struct testing_vpn *, unsigned router, uint32_t vrf); /* End.DT46, encrypted or not */
+/* The SA of a generation for what PE `router` sends in a VRF's lane, as that PE (sending) or the other one has it. */
+struct esp_sa_config testing_vpn_sa(
+    const struct testing_vpn *, unsigned router, uint32_t vrf, uint16_t lane, unsigned generation, bool sending);
+enum { VPN_KEYS_OPEN = 1, VPN_KEYS_SEAL = 2 }; /* which ends of the SAs */
+void testing_vpn_keys(struct testing_vpn *, unsigned generation, unsigned which);
+void testing_vpn_forget(struct testing_vpn *, unsigned generation);   /* their receiving ends */
 void testing_vpn_mac(uint8_t ret[6], unsigned router, uint16_t port); /* of a router's port */
 void testing_vpn_host_mac(uint8_t ret[6], unsigned router, uint16_t vlan);
 

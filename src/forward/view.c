@@ -45,7 +45,8 @@ static int visit(void *user, const struct ip_prefix *p, uint32_t value)
         .vlan = h->vlan,
         .gateway = h->gateway,
         .service_sid = h->service_sid,
-        .encrypted = h->encrypted};
+        .encrypted = h->encrypted,
+        .peer = h->peer};
     memcpy(v->route.path_of_class, h->path_of_class, sizeof v->route.path_of_class);
     return 0;
 }

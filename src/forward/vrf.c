@@ -47,6 +47,17 @@ int forward_vrf_add(struct forward *f, uint32_t id, uint32_t tenant, struct erro
     return 0;
 }
 
+int forward_vrf_encrypt(struct forward *f, uint32_t id, bool only_encrypted, struct error *err)
+{
+    struct vrf *v = vrf_find(f, id);
+    if (id == 0)
+        return error_set(err, EINVAL, "the underlay is no VPN: it cannot be encrypted");
+    if (!v)
+        return error_set(err, ENOENT, "there is no VRF %u", id);
+    v->only_encrypted = only_encrypted;
+    return 0;
+}
+
 static void hop_release(struct forward *f, uint32_t index)
 {
     struct hop was;
@@ -235,6 +246,10 @@ static struct hop hop_of(const struct vrf *v, const struct forward_route *r)
         h.tenant = v->tenant;
         h.service_sid = r->service_sid;
         h.encrypted = r->encrypted;
+        if (r->encrypted) {
+            h.peer = r->peer;
+            h.sa_vrf = v->id;
+        }
         memcpy(h.path_of_class, r->path_of_class, sizeof h.path_of_class);
     }
     return h;
@@ -276,6 +291,7 @@ int forward_route_find(
         .gateway = h->gateway,
         .service_sid = h->service_sid,
         .encrypted = h->encrypted,
+        .peer = h->peer,
     };
     memcpy(ret->path_of_class, h->path_of_class, sizeof ret->path_of_class);
     return 0;

@@ -251,12 +251,9 @@ static void show_route(struct show *s, const struct forward_route_view *v)
 
 static void show_sid(struct show *s, const struct forward_route_view *v)
 {
-    const struct field *names = router_config_behaviour();
-    uint32_t b = (uint32_t)v->sid.behaviour;
-    const char *name = b < names->most && names->names[b] ? names->names[b] : "?";
     yyjson_mut_val *o = entry(s);
     put_prefix(s, o, "sid", &v->sid.sid);
-    put_s(s, o, "behaviour", name);
+    put_s(s, o, "behaviour", sid_behaviour_name(v->sid.behaviour));
     if (v->sid.behaviour == SID_END_X || v->sid.behaviour == SID_END_X_NEXT_CSID)
         put_port(s, o, "port", v->sid.port);
     if (v->sid.vrf)

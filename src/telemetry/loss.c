@@ -43,6 +43,9 @@ const char *loss_reason_name(enum loss_reason r)
         [LOSS_NO_BUFFER] = "no-buffer",
         [LOSS_REDUNDANT] = "redundant",
         [LOSS_LINK_DOWN] = "link-down",
+        [LOSS_NOT_AUTHENTIC] = "not-authentic",
+        [LOSS_WRONG_VPN] = "wrong-vpn",
+        [LOSS_CLEARTEXT] = "cleartext",
     };
     return r < LOSS_REASONS ? name[r] : "unknown";
 }
