@@ -1,55 +1,19 @@
 #include "wire/xsec_beacon.h"
 
-#include "base/bytes.h"
+#include "wire/xsec_cursor.h"
 
 #include <errno.h>
 
-/* A cursor over bytes whose number is known to suffice. */
-struct cursor {
-    uint8_t *at;
-};
+_Static_assert(XSEC_BEACON_MOST <= 1500, "other daemons lose longer attributes");
 
-static void put(struct cursor *c, const void *bytes, size_t len)
+bool xsec_name_good(const char *name)
 {
-    memcpy(c->at, bytes, len);
-    c->at += len;
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    size_t len = strnlen(name, XSEC_NAME);
+    return len > 0 && len < XSEC_NAME && strspn(name, allowed) == len && strchr(".-_", name[0]) == NULL;
 }
 
-static void put_u64(struct cursor *c, uint64_t v)
-{
-    bytes_put_be64(c->at, v);
-    c->at += 8;
-}
-
-static void put_u16(struct cursor *c, uint16_t v)
-{
-    bytes_put_be16(c->at, v);
-    c->at += 2;
-}
-
-struct reader {
-    const uint8_t *at;
-};
-
-static void get(struct reader *r, void *to, size_t len)
-{
-    memcpy(to, r->at, len);
-    r->at += len;
-}
-
-static uint64_t get_u64(struct reader *r)
-{
-    r->at += 8;
-    return bytes_get_be64(r->at - 8);
-}
-
-static uint16_t get_u16(struct reader *r)
-{
-    r->at += 2;
-    return bytes_get_be16(r->at - 2);
-}
-
-void xsec_certificate_encode(const struct xsec_certificate *c, uint8_t to[XSEC_CERTIFICATE])
+size_t xsec_certificate_encode(const struct xsec_certificate *c, uint8_t to[XSEC_CERTIFICATE_MOST])
 {
     struct cursor w = {to};
     put(&w, "XSM1", 4);
@@ -58,20 +22,31 @@ void xsec_certificate_encode(const struct xsec_certificate *c, uint8_t to[XSEC_C
     put_u64(&w, (uint64_t)c->not_before);
     put_u64(&w, (uint64_t)c->not_after);
     put(&w, c->key, 32);
+    put_name(&w, c->name);
+    put(&w, &c->n_vpns, 1);
+    put(&w, c->vpn, 8u * c->n_vpns);
     put(&w, c->signature, XSEC_SIGNATURE);
+    return (size_t)(w.at - to);
 }
 
 int xsec_certificate_decode(struct xsec_certificate *ret, const uint8_t *bytes, size_t len)
 {
-    struct reader r = {bytes + 4};
-    if (len != XSEC_CERTIFICATE || memcmp(bytes, "XSM1", 4) != 0)
+    struct reader r = {bytes, len};
+    struct xsec_certificate c = {0};
+    if (!begins(&r, "XSM1"))
         return -EPROTO;
-    ret->serial = get_u64(&r);
-    get(&r, ret->pe.b, 16);
-    ret->not_before = (int64_t)get_u64(&r);
-    ret->not_after = (int64_t)get_u64(&r);
-    get(&r, ret->key, 32);
-    get(&r, ret->signature, XSEC_SIGNATURE);
+    c.serial = get_u64(&r);
+    get(&r, c.pe.b, 16);
+    c.not_before = (int64_t)get_u64(&r);
+    c.not_after = (int64_t)get_u64(&r);
+    get(&r, c.key, 32);
+    if (!get_name(&r, c.name) || (c.n_vpns = get_u8(&r)) > XSEC_VPNS_MOST)
+        return -EPROTO;
+    get(&r, c.vpn, 8u * c.n_vpns);
+    get(&r, c.signature, XSEC_SIGNATURE);
+    if (r.short_ || r.left)
+        return -EPROTO;
+    *ret = c;
     return 0;
 }
 
@@ -90,11 +65,13 @@ size_t xsec_revocations_encode(const struct xsec_revocations *r, uint8_t to[XSEC
 
 int xsec_revocations_decode(struct xsec_revocations *ret, const uint8_t *bytes, size_t len)
 {
-    struct reader r = {bytes + 4};
-    if (len < 22 + XSEC_SIGNATURE || memcmp(bytes, "XSR1", 4) != 0)
+    struct reader r = {bytes, len};
+    if (!begins(&r, "XSR1"))
         return -EPROTO;
-    struct xsec_revocations v = {.number = get_u64(&r), .issued = (int64_t)get_u64(&r), .n = get_u16(&r)};
-    if (v.n > XSEC_REVOKED_MOST || len != 22 + 8u * v.n + XSEC_SIGNATURE)
+    struct xsec_revocations v = {.number = get_u64(&r)};
+    v.issued = (int64_t)get_u64(&r);
+    v.n = get_u16(&r);
+    if (v.n > XSEC_REVOKED_MOST)
         return -EPROTO;
     for (unsigned i = 0; i < v.n; i++) {
         v.serial[i] = get_u64(&r);
@@ -102,16 +79,17 @@ int xsec_revocations_decode(struct xsec_revocations *ret, const uint8_t *bytes, 
             return -EPROTO;
     }
     get(&r, v.signature, XSEC_SIGNATURE);
+    if (r.short_ || r.left)
+        return -EPROTO;
     *ret = v;
     return 0;
 }
 
-void xsec_beacon_encode(const struct xsec_beacon *b, uint8_t to[XSEC_BEACON])
+size_t xsec_beacon_encode(const struct xsec_beacon *b, const struct xsec_carried *carried, uint8_t to[XSEC_BEACON_MOST])
 {
     struct cursor w = {to};
     put(&w, "XSB1", 4);
-    xsec_certificate_encode(&b->certificate, w.at);
-    w.at += XSEC_CERTIFICATE;
+    put_certificate(&w, &b->certificate);
     put(&w, b->vpn, 8);
     put(&w, b->rd, 8);
     put(&w, b->next_hop.b, 16);
@@ -122,15 +100,19 @@ void xsec_beacon_encode(const struct xsec_beacon *b, uint8_t to[XSEC_BEACON])
     put_u16(&w, b->suites);
     put(&w, b->key, 32);
     put(&w, b->nonce, 32);
+    put_u16(&w, carried ? carried->len : 0);
+    if (carried && carried->len)
+        put(&w, carried->list, carried->len);
     put(&w, b->signature, XSEC_SIGNATURE);
+    return (size_t)(w.at - to);
 }
 
-int xsec_beacon_decode(struct xsec_beacon *ret, const uint8_t *bytes, size_t len)
+int xsec_beacon_decode(struct xsec_beacon *ret, struct xsec_carried *ret_carried, const uint8_t *bytes, size_t len)
 {
-    struct xsec_beacon b;
-    struct reader r = {bytes + 4 + XSEC_CERTIFICATE};
-    if (len != XSEC_BEACON || memcmp(bytes, "XSB1", 4) != 0 ||
-        xsec_certificate_decode(&b.certificate, bytes + 4, XSEC_CERTIFICATE))
+    struct reader r = {bytes, len};
+    struct xsec_beacon b = {0};
+    struct xsec_carried carried;
+    if (!begins(&r, "XSB1") || !get_certificate(&r, &b.certificate))
         return -EPROTO;
     get(&r, b.vpn, 8);
     get(&r, b.rd, 8);
@@ -142,7 +124,12 @@ int xsec_beacon_decode(struct xsec_beacon *ret, const uint8_t *bytes, size_t len
     b.suites = get_u16(&r);
     get(&r, b.key, 32);
     get(&r, b.nonce, 32);
+    carried.len = get_u16(&r);
+    carried.list = take(&r, carried.len);
     get(&r, b.signature, XSEC_SIGNATURE);
+    if (r.short_ || r.left || carried.len > XSEC_REVOCATIONS_MOST)
+        return -EPROTO;
     *ret = b;
+    *ret_carried = carried;
     return 0;
 }

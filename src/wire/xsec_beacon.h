@@ -1,7 +1,7 @@
 /* What xSEC puts on the wire (control.md, "xSEC: keys by BGP"; docs/wire-xsec.md is the same in words): members'
  * certificates, the revocation list, and the beacon that a PE sends for each VPN. All integers in network byte order; every
- * signed blob begins with four letters that no other has, so a signature never fits two of them. Decoding checks form only,
- * allocates nothing and points nowhere: everything is copied out. Signatures are checked in src/xsec. */
+ * signed blob begins with four letters that no other has, so a signature never fits two of them. Decoding checks form only
+ * and allocates nothing; everything is copied out but the list that a beacon carries. Signatures are checked in src/xsec. */
 #ifndef MERIDIAN_WIRE_XSEC_BEACON_H
 #define MERIDIAN_WIRE_XSEC_BEACON_H
 
@@ -11,16 +11,22 @@
 #include <stdint.h>
 
 #define XSEC_SIGNATURE 64u
+#define XSEC_NAME      32u /* with its NUL: letters, digits, and . - _ inside */
+#define XSEC_VPNS_MOST 16u
 
 /* A member: a PE that the operator's offline CA has enrolled. */
 struct xsec_certificate {
     uint64_t serial;
-    struct ip6 pe;                     /* its loopback: who it is */
-    int64_t not_before, not_after;     /* seconds since 1970 */
-    uint8_t key[32];                   /* Ed25519 */
+    struct ip6 pe;                 /* its loopback: who it is */
+    int64_t not_before, not_after; /* seconds since 1970 */
+    uint8_t key[32];               /* Ed25519 */
+    char name[XSEC_NAME];
+    uint8_t n_vpns; /* 0: it may serve every VPN */
+    uint8_t vpn[XSEC_VPNS_MOST][8];
     uint8_t signature[XSEC_SIGNATURE]; /* by the CA, over the bytes before it */
 };
-#define XSEC_CERTIFICATE 140u
+#define XSEC_CERTIFICATE_LEAST (4u + 8 + 16 + 8 + 8 + 32 + 1 + 1 + 1 + XSEC_SIGNATURE)
+#define XSEC_CERTIFICATE_MOST  (XSEC_CERTIFICATE_LEAST + XSEC_NAME - 2 + 8 * XSEC_VPNS_MOST)
 
 /* Serial numbers that no longer count. The list with the higher number wins. */
 #define XSEC_REVOKED_MOST 64u
@@ -31,7 +37,8 @@ struct xsec_revocations {
     uint64_t serial[XSEC_REVOKED_MOST]; /* rising */
     uint8_t signature[XSEC_SIGNATURE];  /* by the CA */
 };
-#define XSEC_REVOCATIONS_MOST (4u + 8 + 8 + 2 + 8 * XSEC_REVOKED_MOST + XSEC_SIGNATURE)
+#define XSEC_REVOCATIONS_LEAST (4u + 8 + 8 + 2 + XSEC_SIGNATURE)
+#define XSEC_REVOCATIONS_MOST  (XSEC_REVOCATIONS_LEAST + 8 * XSEC_REVOKED_MOST)
 
 enum xsec_suite { XSEC_AES_256_GCM = 1 }; /* bits of `suites` */
 
@@ -48,14 +55,28 @@ struct xsec_beacon {
     uint8_t nonce[32];
     uint8_t signature[XSEC_SIGNATURE]; /* by the PE, over the bytes before it */
 };
-#define XSEC_BEACON (4u + XSEC_CERTIFICATE + 8 + 8 + 16 + 16 + 8 + 8 + 8 + 2 + 32 + 32 + XSEC_SIGNATURE)
+#define XSEC_BEACON_LEAST                                                                                              \
+    (4u + 2 + XSEC_CERTIFICATE_LEAST + 8 + 8 + 16 + 16 + 8 + 8 + 8 + 2 + 32 + 32 + 2 + XSEC_SIGNATURE)
+#define XSEC_BEACON_MOST                                                                                               \
+    (XSEC_BEACON_LEAST - XSEC_CERTIFICATE_LEAST + XSEC_CERTIFICATE_MOST +                                              \
+        XSEC_REVOCATIONS_MOST) /* below the 1500 octets that other daemons carry (docs/wire-bgp.md) */
 
-/* Bytes to be signed are all but the last XSEC_SIGNATURE. -EPROTO: not of this form. */
-void xsec_certificate_encode(const struct xsec_certificate *c, uint8_t to[XSEC_CERTIFICATE]);
+/* The revocation list inside a beacon's bytes: under the PE's signature, so that nobody on the way can cut it off. */
+struct xsec_carried {
+    const uint8_t *list; /* into the beacon's bytes */
+    uint16_t len;        /* 0: none */
+};
+
+/* Encoders return the length. Bytes to be signed are all but the last XSEC_SIGNATURE. -EPROTO: not of this form. */
+size_t xsec_certificate_encode(const struct xsec_certificate *c, uint8_t to[XSEC_CERTIFICATE_MOST]);
 int xsec_certificate_decode(struct xsec_certificate *ret, const uint8_t *bytes, size_t len);
-size_t xsec_revocations_encode(const struct xsec_revocations *r, uint8_t to[XSEC_REVOCATIONS_MOST]); /* its length */
+size_t xsec_revocations_encode(const struct xsec_revocations *r, uint8_t to[XSEC_REVOCATIONS_MOST]);
 int xsec_revocations_decode(struct xsec_revocations *ret, const uint8_t *bytes, size_t len);
-void xsec_beacon_encode(const struct xsec_beacon *b, uint8_t to[XSEC_BEACON]);
-int xsec_beacon_decode(struct xsec_beacon *ret, const uint8_t *bytes, size_t len);
+size_t xsec_beacon_encode(const struct xsec_beacon *b, const struct xsec_carried *carried,
+    uint8_t to[XSEC_BEACON_MOST]); /* carried: or NULL */
+int xsec_beacon_decode(struct xsec_beacon *ret, struct xsec_carried *ret_carried, const uint8_t *bytes, size_t len);
+
+/* A name that certificates may carry. */
+bool xsec_name_good(const char *name);
 
 #endif

@@ -46,12 +46,22 @@ static void wipe_own(struct xsec_own *o)
     OPENSSL_cleanse(o, sizeof *o);
 }
 
+static void drop_member(struct xsec_agent *a, struct xsec_member **at)
+{
+    struct xsec_member *m = *at;
+    *at = m->next;
+    xsec_peers_free(a, m);
+    OPENSSL_cleanse(m, sizeof *m);
+    free(m);
+    a->counters.vpns--;
+}
+
 void xsec_agent_free(struct xsec_agent *a)
 {
     if (!a)
         return;
     while (a->members)
-        xsec_vpn_remove(a, a->members->vpn.target);
+        drop_member(a, &a->members);
     ed25519_free(a->signer);
     OPENSSL_cleanse(a, sizeof *a);
     free(a);
@@ -87,15 +97,26 @@ static int make_own(
     memcpy(b->rd, m->vpn.rd, 8);
     a->above.random(a->above.user, o->private, 32);
     a->above.random(a->above.user, b->nonce, 32);
-    return x25519_public(b->key, o->private) || xsec_beacon_sign(b, a->signer) ? -EIO : 0;
+    return x25519_public(b->key, o->private) ? -EIO : 0;
+}
+
+static int tell(struct xsec_agent *a, const struct xsec_vpn *v, struct xsec_beacon *b)
+{
+    struct xsec_carried list = {a->list, a->list_len};
+    uint8_t bytes[XSEC_BEACON_MOST];
+    size_t len = xsec_beacon_sign(b, &list, a->signer, bytes);
+    if (len)
+        a->above.advertise(a->above.user, v->target, bytes, len);
+    return len ? 0 : -EIO;
 }
 
 /* A new current generation; the one before stays beside it. Nothing changes when it cannot be made durable. */
 static void renew(struct xsec_agent *a, struct xsec_member *m, int64_t now_s)
 {
     struct xsec_own fresh;
-    uint8_t bytes[XSEC_BEACON];
     uint64_t generation = next_generation(a, now_s);
+    if (a->counters.revoked || !xsec_serves(&a->config.identity.certificate, m->vpn.target))
+        return;
     m->retry = a->above.persist(a->above.user, generation) != 0;
     if (m->retry)
         return;
@@ -113,8 +134,7 @@ static void renew(struct xsec_agent *a, struct xsec_member *m, int64_t now_s)
     wipe_own(&fresh);
     a->counters.generations++;
     xsec_peers_renewed(a, m, now_s);
-    xsec_beacon_encode(&m->own[0].beacon, bytes);
-    a->above.advertise(a->above.user, m->vpn.target, bytes, sizeof bytes);
+    m->retry = tell(a, &m->vpn, &m->own[0].beacon) != 0;
 }
 
 static struct xsec_member **find(struct xsec_agent *a, const uint8_t target[8])
@@ -130,6 +150,8 @@ int xsec_vpn_add(struct xsec_agent *a, const struct xsec_vpn *v, int64_t now_s)
     struct xsec_member **at = find(a, v->target);
     if (*at)
         return -EEXIST;
+    if (!xsec_serves(&a->config.identity.certificate, v->target))
+        return -EPERM;
     *at = calloc(1, sizeof **at);
     if (!*at)
         return -ENOMEM;
@@ -141,28 +163,69 @@ int xsec_vpn_add(struct xsec_agent *a, const struct xsec_vpn *v, int64_t now_s)
 
 int xsec_vpn_remove(struct xsec_agent *a, const uint8_t target[8])
 {
-    struct xsec_member **at = find(a, target), *m = *at;
-    if (!m)
+    struct xsec_member **at = find(a, target);
+    if (!*at)
         return -ENOENT;
-    *at = m->next;
-    xsec_peers_free(a, m);
-    OPENSSL_cleanse(m, sizeof *m);
-    free(m);
-    a->counters.vpns--;
+    a->above.advertise(a->above.user, target, NULL, 0);
+    drop_member(a, at);
     return 0;
 }
 
-bool xsec_revocations_take(struct xsec_agent *a, const uint8_t *bytes, size_t len)
+/* --- who no longer counts ------------------------------------------------------------------------------------------------ */
+
+/* We are on the list: whatever we say, nobody takes it. So nothing goes out, and nothing comes in, that others know better. */
+static void retire(struct xsec_agent *a)
+{
+    a->counters.revoked = true;
+    for (struct xsec_member *m = a->members; m; m = m->next) {
+        a->above.advertise(a->above.user, m->vpn.target, NULL, 0);
+        xsec_peers_free(a, m);
+        wipe_own(&m->own[0]);
+        wipe_own(&m->own[1]);
+    }
+}
+
+bool xsec_revocations_take(struct xsec_agent *a, const uint8_t *bytes, size_t len, int64_t now_s)
 {
     struct xsec_revocations r;
-    if (xsec_revocations_read(&r, a->config.identity.ca, bytes, len) ||
-        (a->has_revocations && r.number <= a->revoked.number))
+    /* The number first: the same list comes with every beacon, and looking at signatures takes time. */
+    if (xsec_revocations_decode(&r, bytes, len) || (a->has_revocations && r.number <= a->revoked.number) ||
+        xsec_revocations_read(&r, a->config.identity.ca, bytes, len))
         return false;
     a->revoked = r;
     a->has_revocations = true;
+    a->counters.list_number = r.number;
+    memcpy(a->list, bytes, len);
+    a->list_len = (uint16_t)len;
+    if (a->above.keep_list)
+        a->above.keep_list(a->above.user, bytes, len);
     for (struct xsec_member *m = a->members; m; m = m->next)
         xsec_peers_drop_revoked(a, m);
+    if (xsec_revoked(&r, a->config.identity.certificate.serial))
+        retire(a);
+    for (struct xsec_member *m = a->members; m; m = m->next) /* and on to everybody, with the keys that we have */
+        if (m->own[0].live)
+            tell(a, &m->vpn, &m->own[0].beacon);
     return true;
+}
+
+int xsec_agent_identity_set(struct xsec_agent *a, const struct xsec_identity *i, int64_t now_s, struct error *err)
+{
+    struct ed25519 *signer;
+    int rc = xsec_identity_check(i, now_s, err);
+    if (rc)
+        return rc;
+    if (!ip6_equal(&i->certificate.pe, &a->config.identity.certificate.pe))
+        return error_set(err, EINVAL, "the certificate is for another loopback than the one before");
+    if (ed25519_create(&signer, i->seed))
+        return error_set(err, ENOMEM, "not enough memory for xSEC");
+    ed25519_free(a->signer);
+    a->signer = signer;
+    a->config.identity = *i;
+    a->counters.revoked = xsec_revoked(a->has_revocations ? &a->revoked : NULL, i->certificate.serial);
+    for (struct xsec_member *m = a->members; m; m = m->next)
+        renew(a, m, now_s);
+    return 0;
 }
 
 /* --- time ---------------------------------------------------------------------------------------------------------------- */
@@ -175,6 +238,8 @@ static int64_t earlier(int64_t x, int64_t y)
 int64_t xsec_agent_poll(struct xsec_agent *a, int64_t now_s)
 {
     int64_t next = INT64_MAX;
+    if (a->counters.revoked)
+        return next; /* until there is another certificate */
     for (struct xsec_member *m = a->members; m; m = m->next) {
         if (m->retry || !m->own[0].live || now_s >= m->own[0].made_s + a->config.renew_s)
             renew(a, m, now_s);

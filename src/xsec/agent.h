@@ -8,7 +8,8 @@
  * under it, or after `settle_s`; the old one is accepted for `overlap_s` more, then its private key is wiped.
  *
  * Life of a peer follows the signed time, not BGP's: a withdrawn beacon stays good until it expires (a flap must not restart a
- * key's sequence numbers), a revoked one ends at once. */
+ * key's sequence numbers), a revoked one ends at once. The operator's newest revocation list travels inside every beacon, under
+ * the signature: given to one PE it reaches all, and nobody on the way can cut it off without cutting off the keys. */
 #ifndef MERIDIAN_XSEC_AGENT_H
 #define MERIDIAN_XSEC_AGENT_H
 
@@ -43,7 +44,9 @@ struct xsec_above {
     /* Durable when it returns 0; else nothing is advertised and it is tried again. */
     int (*persist)(void *user, uint64_t generation);
     void (*random)(void *user, uint8_t *ret, size_t len);
+    /* The same VPN again: in place of the beacon before. len 0: it is withdrawn. */
     void (*advertise)(void *user, const uint8_t vpn[8], const uint8_t *beacon, size_t len);
+    void (*keep_list)(void *user, const uint8_t *list, size_t len); /* a newer revocation list; NULL allowed */
     /* A sending SA replaces the one before for the same peer, VPN and lane; a receiving one stands beside others. */
     void (*install)(void *user, const struct xsec_sa *sa);
     void (*remove)(void *user, const struct xsec_sa *sa); /* key.spi says which; the key itself is wiped */
@@ -55,7 +58,11 @@ int xsec_agent_create(struct xsec_agent **ret, const struct xsec_agent_config *c
     int64_t now_s, struct error *err);
 void xsec_agent_free(struct xsec_agent *a); /* wipes every key; NULL allowed */
 
-/* A VPN of ours that must be encrypted, and what its beacon says of it. -EEXIST, -ENOMEM. Advertised at once. */
+/* A renewed certificate (or another CA's): every VPN gets a new generation under it. -EINVAL with a sentence, nothing changed. */
+int xsec_agent_identity_set(struct xsec_agent *a, const struct xsec_identity *i, int64_t now_s, struct error *err);
+
+/* A VPN of ours that must be encrypted, and what its beacon says of it. -EEXIST, -ENOMEM, -EPERM: the CA does not let us serve
+ * it. Advertised at once. */
 struct xsec_vpn {
     uint8_t target[8]; /* its route target */
     uint8_t rd[8];
@@ -67,8 +74,9 @@ int xsec_vpn_remove(struct xsec_agent *a, const uint8_t target[8]);
 /* A beacon, and what the route around it says (compared with what is signed). */
 enum xsec_verdict xsec_beacon_take(
     struct xsec_agent *a, const struct xsec_vpn *route, const uint8_t *bytes, size_t len, int64_t now_s);
-/* A list from the operator; the higher number wins. False: not of our CA, or not newer. Members on it end at once. */
-bool xsec_revocations_take(struct xsec_agent *a, const uint8_t *bytes, size_t len);
+/* A list from the operator; the higher number wins. False: not of our CA, or not newer. Members on it end at once; if we are on it
+ * ourselves, all that we have ends and nothing is advertised any more. */
+bool xsec_revocations_take(struct xsec_agent *a, const uint8_t *bytes, size_t len, int64_t now_s);
 /* A packet under this SPI from this peer was authentic: it has our generation that the SPI belongs to. */
 void xsec_heard(struct xsec_agent *a, const struct ip6 *peer, uint32_t spi, int64_t now_s);
 
@@ -79,6 +87,8 @@ struct xsec_counters {
     uint64_t verdicts[XSEC_VERDICTS];
     uint64_t generations, pairs;
     uint32_t vpns, peers;
+    uint64_t list_number; /* of the revocation list in force; 0: none */
+    bool revoked;         /* we are on it */
 };
 struct xsec_counters xsec_agent_counters(const struct xsec_agent *a);
 

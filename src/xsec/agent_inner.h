@@ -44,6 +44,8 @@ struct xsec_agent {
     struct ed25519 *signer;
     struct xsec_revocations revoked;
     bool has_revocations;
+    uint8_t list[XSEC_REVOCATIONS_MOST]; /* the same, as the CA signed it */
+    uint16_t list_len;
     struct xsec_member *members;
     uint64_t generation;
     struct xsec_counters counters;

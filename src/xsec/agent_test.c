@@ -16,8 +16,10 @@ struct pe {
     struct xsec_agent *agent;
     struct xsec_vpn vpn;
     struct xsec_agent_config config;
-    uint8_t beacon[XSEC_BEACON];
-    bool advertised;
+    uint8_t beacon[XSEC_BEACON_MOST];
+    size_t beacon_len; /* 0: withdrawn */
+    uint8_t list[XSEC_REVOCATIONS_MOST];
+    size_t list_len;
     unsigned advertisements;
     struct xsec_sa in[SAS], out[SAS];
     unsigned n_in, n_out;
@@ -55,10 +57,19 @@ static void advertise(void *user, const uint8_t vpn[8], const uint8_t *beacon, s
 {
     struct pe *p = user;
     (void)vpn;
-    assert_int_equal(len, XSEC_BEACON);
+    assert_true(len <= XSEC_BEACON_MOST);
+    p->beacon_len = len;
+    if (!len)
+        return;
     memcpy(p->beacon, beacon, len);
-    p->advertised = true;
     p->advertisements++;
+}
+
+static void keep_list(void *user, const uint8_t *list, size_t len)
+{
+    struct pe *p = user;
+    memcpy(p->list, list, len);
+    p->list_len = len;
 }
 
 static bool same_place(const struct xsec_sa *x, const struct xsec_sa *y)
@@ -99,8 +110,13 @@ static void take_away(void *user, const struct xsec_sa *sa)
 static void boot(struct world *w, int i)
 {
     struct pe *p = &w->pe[i];
-    struct xsec_above above = {
-        .user = p, .persist = keep, .random = draw, .advertise = advertise, .install = install, .remove = take_away};
+    struct xsec_above above = {.user = p,
+        .persist = keep,
+        .random = draw,
+        .advertise = advertise,
+        .keep_list = keep_list,
+        .install = install,
+        .remove = take_away};
     struct error err;
     p->n_in = p->n_out = 0;
     p->config.last_generation = p->durable;
@@ -119,7 +135,8 @@ static void enrol(struct world *w, int i)
     *c = (struct xsec_certificate){.serial = ++w->serial,
         .pe = {{0xfd, [15] = (uint8_t)(i + 1)}},
         .not_before = w->now - 10,
-        .not_after = w->now + 1000000};
+        .not_after = w->now + 1000000,
+        .name = "pe"};
     memcpy(c->key, ed25519_public(key), 32);
     ed25519_free(key);
     assert_int_equal(xsec_certificate_sign(c, w->ca), 0);
@@ -156,7 +173,7 @@ static void end(struct world *w)
 
 static enum xsec_verdict hear(struct world *w, int to, int from)
 {
-    return xsec_beacon_take(w->pe[to].agent, &w->pe[from].vpn, w->pe[from].beacon, XSEC_BEACON, w->now);
+    return xsec_beacon_take(w->pe[to].agent, &w->pe[from].vpn, w->pe[from].beacon, w->pe[from].beacon_len, w->now);
 }
 
 static void spread(struct world *w, int n)
@@ -329,12 +346,143 @@ static void test_revocation_ends_a_member_at_once(void **state)
     uint8_t bytes[XSEC_REVOCATIONS_MOST];
     xsec_revocations_sign(&r, w.ca);
     size_t len = xsec_revocations_encode(&r, bytes);
-    assert_true(xsec_revocations_take(w.pe[0].agent, bytes, len));
+    assert_true(xsec_revocations_take(w.pe[0].agent, bytes, len, w.now));
     assert_int_equal(w.pe[0].n_out, XSEC_LANES); /* only the third is left */
     assert_int_equal(hear(&w, 0, 1), XSEC_REVOKED);
-    assert_false(xsec_revocations_take(w.pe[0].agent, bytes, len)); /* not newer */
+    assert_false(xsec_revocations_take(w.pe[0].agent, bytes, len, w.now)); /* not newer */
     bytes[len - 1] ^= 1;
-    assert_false(xsec_revocations_take(w.pe[2].agent, bytes, len)); /* forged */
+    assert_false(xsec_revocations_take(w.pe[2].agent, bytes, len, w.now)); /* forged */
+    end(&w);
+}
+
+static size_t list_of(struct world *w, uint64_t number, uint64_t serial, uint8_t bytes[XSEC_REVOCATIONS_MOST])
+{
+    struct xsec_revocations r = {.number = number, .issued = w->now, .n = 1, .serial = {serial}};
+    xsec_revocations_sign(&r, w->ca);
+    return xsec_revocations_encode(&r, bytes);
+}
+
+static void test_a_list_given_to_one_reaches_all_through_beacons(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 4);
+    spread(&w, 4);
+    uint8_t bytes[XSEC_REVOCATIONS_MOST], without[XSEC_BEACON_MOST], key[32];
+    memcpy(without, w.pe[0].beacon, sizeof without);
+    size_t size = w.pe[0].beacon_len, its = w.pe[3].beacon_len, len = list_of(&w, 7, 4, bytes);
+    memcpy(key, w.pe[0].out[0].key.key, 32);
+    assert_true(xsec_revocations_take(w.pe[0].agent, bytes, len, w.now));
+    assert_int_equal(w.pe[0].beacon_len, size + len);
+    assert_int_equal(hear(&w, 1, 0), XSEC_GOOD);
+    assert_int_equal(hear(&w, 2, 1), XSEC_GOOD); /* on from the second to the third */
+    assert_int_equal(hear(&w, 3, 2), XSEC_GOOD); /* and to whom it concerns */
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(xsec_agent_counters(w.pe[i].agent).list_number, 7);
+        assert_int_equal(w.pe[i].list_len, len);
+        assert_int_equal(w.pe[i].n_out, 2 * XSEC_LANES);
+        assert_int_equal(xsec_beacon_take(w.pe[i].agent, &w.pe[3].vpn, w.pe[3].beacon, its, w.now), XSEC_REVOKED);
+    }
+    check_all(&w, 3); /* nobody's keys changed meanwhile */
+    assert_memory_equal(w.pe[0].out[0].key.key, key, 32);
+    assert_true(xsec_agent_counters(w.pe[3].agent).revoked);
+    assert_int_equal(w.pe[3].n_out, 0);
+    assert_int_equal(w.pe[3].n_in, 0);
+    assert_int_equal(w.pe[3].beacon_len, 0); /* withdrawn */
+    w.now += 5000;
+    assert_int_equal(xsec_agent_poll(w.pe[3].agent, w.now), INT64_MAX);
+    assert_int_equal(w.pe[3].beacon_len, 0);
+    w.now -= 5000;
+    /* The reflector keeps showing the beacon from before the list, or cuts the list off: nothing is forgotten. */
+    assert_int_equal(xsec_beacon_take(w.pe[1].agent, &w.pe[0].vpn, without, size, w.now), XSEC_GOOD);
+    assert_int_equal(xsec_agent_counters(w.pe[1].agent).list_number, 7);
+    struct xsec_beacon b;
+    struct xsec_carried carried;
+    xsec_beacon_decode(&b, &carried, w.pe[0].beacon, w.pe[0].beacon_len);
+    size_t cut = xsec_beacon_encode(&b, NULL, without);
+    assert_int_equal(xsec_beacon_take(w.pe[1].agent, &w.pe[0].vpn, without, cut, w.now), XSEC_FORGED);
+    /* A member passes off an older list, or one of its own. */
+    len = list_of(&w, 6, 2, bytes);
+    struct xsec_carried older = {bytes, (uint16_t)len};
+    struct ed25519 *member;
+    ed25519_create(&member, w.pe[0].config.identity.seed);
+    size_t n = xsec_beacon_sign(&b, &older, member, without);
+    assert_int_equal(xsec_beacon_take(w.pe[2].agent, &w.pe[0].vpn, without, n, w.now), XSEC_GOOD);
+    assert_int_equal(xsec_agent_counters(w.pe[2].agent).list_number, 7);
+    struct xsec_revocations own = {.number = 99, .issued = w.now, .n = 1, .serial = {2}};
+    xsec_revocations_sign(&own, member);
+    older.len = (uint16_t)xsec_revocations_encode(&own, bytes);
+    n = xsec_beacon_sign(&b, &older, member, without);
+    assert_int_equal(xsec_beacon_take(w.pe[2].agent, &w.pe[0].vpn, without, n, w.now), XSEC_GOOD);
+    assert_int_equal(xsec_agent_counters(w.pe[2].agent).list_number, 7);
+    ed25519_free(member);
+    check_all(&w, 3);
+    end(&w);
+}
+
+static void test_a_new_kit_ends_a_revocation(void **state)
+{
+    (void)state;
+    struct world w;
+    struct error err;
+    begin(&w, 2);
+    spread(&w, 2);
+    uint8_t bytes[XSEC_REVOCATIONS_MOST];
+    size_t len = list_of(&w, 1, 2, bytes);
+    assert_true(xsec_revocations_take(w.pe[0].agent, bytes, len, w.now));
+    assert_true(xsec_revocations_take(w.pe[1].agent, bytes, len, w.now));
+    assert_int_equal(w.pe[0].n_out, 0);
+    w.now++;
+    struct xsec_identity *i = &w.pe[1].config.identity;
+    i->certificate.serial = 77;
+    assert_int_equal(xsec_agent_identity_set(w.pe[1].agent, i, w.now, &err), -EINVAL); /* not signed like that */
+    xsec_certificate_sign(&i->certificate, w.ca);
+    assert_int_equal(xsec_agent_identity_set(w.pe[1].agent, i, w.now, &err), 0);
+    spread(&w, 2);
+    check_all(&w, 2);
+    end(&w);
+}
+
+static void test_a_member_serves_only_the_vpns_of_its_certificate(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 2);
+    xsec_agent_free(w.pe[1].agent);
+    w.pe[1].agent = NULL;
+    struct xsec_certificate *c = &w.pe[1].config.identity.certificate;
+    struct xsec_above above = {.user = &w.pe[1],
+        .persist = keep,
+        .random = draw,
+        .advertise = advertise,
+        .install = install,
+        .remove = take_away};
+    struct error err;
+    c->n_vpns = 2;
+    memcpy(c->vpn[1], w.pe[1].vpn.target, 8);
+    xsec_certificate_sign(c, w.ca);
+    w.now++;
+    boot(&w, 1); /* its VPN is one of them */
+    spread(&w, 2);
+    check_all(&w, 2);
+    xsec_agent_free(w.pe[1].agent);
+    /* Not any more: it does not try. A PE that tries nevertheless is not believed. */
+    c->vpn[1][7] ^= 1;
+    xsec_certificate_sign(c, w.ca);
+    w.now++;
+    w.pe[1].config.last_generation = w.pe[1].durable;
+    assert_int_equal(xsec_agent_create(&w.pe[1].agent, &w.pe[1].config, &above, w.now, &err), 0);
+    assert_int_equal(xsec_vpn_add(w.pe[1].agent, &w.pe[1].vpn, w.now), -EPERM);
+    struct xsec_beacon b;
+    struct xsec_carried none;
+    struct ed25519 *key;
+    xsec_beacon_decode(&b, &none, w.pe[1].beacon, w.pe[1].beacon_len);
+    b.certificate = *c;
+    b.generation++;
+    ed25519_create(&key, w.pe[1].config.identity.seed);
+    w.pe[1].beacon_len = xsec_beacon_sign(&b, NULL, key, w.pe[1].beacon);
+    ed25519_free(key);
+    assert_int_equal(hear(&w, 0, 1), XSEC_WRONG_VPN);
     end(&w);
 }
 
@@ -345,50 +493,50 @@ static void test_what_a_hostile_reflector_tries(void **state)
     begin(&w, 3);
     spread(&w, 3);
     struct xsec_beacon b;
-    uint8_t bytes[XSEC_BEACON], old[XSEC_BEACON];
-    memcpy(old, w.pe[1].beacon, XSEC_BEACON);
+    struct xsec_carried none;
+    uint8_t bytes[XSEC_BEACON_MOST], old[XSEC_BEACON_MOST];
+    const size_t size = w.pe[1].beacon_len;
+    memcpy(old, w.pe[1].beacon, size);
     /* Swaps the key. */
-    xsec_beacon_decode(&b, old, XSEC_BEACON);
+    xsec_beacon_decode(&b, &none, old, size);
     b.key[3] ^= 1;
     b.generation++;
-    xsec_beacon_encode(&b, bytes);
-    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &w.pe[1].vpn, bytes, XSEC_BEACON, w.now), XSEC_FORGED);
+    xsec_beacon_encode(&b, NULL, bytes);
+    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &w.pe[1].vpn, bytes, size, w.now), XSEC_FORGED);
     /* Signs with a member's key that is not in the certificate: its own beacon under another's name. */
     struct ed25519 *mallory;
     ed25519_create(&mallory, w.pe[2].config.identity.seed);
-    xsec_beacon_sign(&b, mallory);
-    xsec_beacon_encode(&b, bytes);
-    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &w.pe[1].vpn, bytes, XSEC_BEACON, w.now), XSEC_FORGED);
+    xsec_beacon_sign(&b, NULL, mallory, bytes);
+    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &w.pe[1].vpn, bytes, size, w.now), XSEC_FORGED);
     /* Makes a certificate itself. */
     xsec_certificate_sign(&b.certificate, mallory);
-    xsec_beacon_sign(&b, mallory);
-    xsec_beacon_encode(&b, bytes);
-    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &w.pe[1].vpn, bytes, XSEC_BEACON, w.now), XSEC_NOT_A_MEMBER);
+    xsec_beacon_sign(&b, NULL, mallory, bytes);
+    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &w.pe[1].vpn, bytes, size, w.now), XSEC_NOT_A_MEMBER);
     ed25519_free(mallory);
     /* Puts a good beacon on another route: other VPN, other SID, other RD. */
     struct xsec_vpn route = w.pe[1].vpn;
     route.target[7] = 99;
-    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &route, old, XSEC_BEACON, w.now), XSEC_INCONSISTENT);
+    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &route, old, size, w.now), XSEC_INCONSISTENT);
     route = w.pe[1].vpn;
     route.service_sid.b[7] = 99;
-    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &route, old, XSEC_BEACON, w.now), XSEC_INCONSISTENT);
+    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &route, old, size, w.now), XSEC_INCONSISTENT);
     /* Strips the SID: the signed one serves. */
     memset(&route.service_sid, 0, 16);
-    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &route, old, XSEC_BEACON, w.now), XSEC_GOOD);
+    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &route, old, size, w.now), XSEC_GOOD);
     /* Replays an old generation. */
     w.now += 501;
     xsec_agent_poll(w.pe[1].agent, w.now);
     assert_int_equal(hear(&w, 0, 1), XSEC_GOOD);
-    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &w.pe[1].vpn, old, XSEC_BEACON, w.now), XSEC_REPLAYED);
+    assert_int_equal(xsec_beacon_take(w.pe[0].agent, &w.pe[1].vpn, old, size, w.now), XSEC_REPLAYED);
     check_path(&w, 1, 0);
     check_path(&w, 0, 1);
     /* Cuts it short, makes it longer, changes any byte. */
-    for (size_t len = 0; len < XSEC_BEACON; len++)
+    for (size_t len = 0; len < size; len++)
         assert_int_equal(xsec_beacon_take(w.pe[0].agent, &w.pe[1].vpn, old, len, w.now), XSEC_MALFORMED);
-    for (size_t i = 0; i < XSEC_BEACON; i++) {
-        memcpy(bytes, w.pe[1].beacon, XSEC_BEACON);
+    for (size_t i = 0; i < size; i++) {
+        memcpy(bytes, w.pe[1].beacon, size);
         bytes[i] ^= 0x10;
-        assert_int_not_equal(xsec_beacon_take(w.pe[2].agent, &w.pe[1].vpn, bytes, XSEC_BEACON, w.now), XSEC_GOOD);
+        assert_int_not_equal(xsec_beacon_take(w.pe[2].agent, &w.pe[1].vpn, bytes, size, w.now), XSEC_GOOD);
     }
     end(&w);
 }
@@ -437,6 +585,9 @@ int main(void)
         cmocka_unit_test(test_expiry_follows_signed_time),
         cmocka_unit_test(test_clock_skew),
         cmocka_unit_test(test_revocation_ends_a_member_at_once),
+        cmocka_unit_test(test_a_list_given_to_one_reaches_all_through_beacons),
+        cmocka_unit_test(test_a_new_kit_ends_a_revocation),
+        cmocka_unit_test(test_a_member_serves_only_the_vpns_of_its_certificate),
         cmocka_unit_test(test_what_a_hostile_reflector_tries),
         cmocka_unit_test(test_a_preshared_key_must_be_the_same),
         cmocka_unit_test(test_an_identity_that_does_not_hold),

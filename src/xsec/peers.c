@@ -208,14 +208,18 @@ static enum xsec_verdict take(
     struct xsec_agent *a, const struct xsec_vpn *route, const uint8_t *bytes, size_t len, int64_t now_s)
 {
     struct xsec_beacon b;
-    enum xsec_verdict verdict =
-        xsec_beacon_read(&b, bytes, len, a->config.identity.ca, a->has_revocations ? &a->revoked : NULL, now_s);
+    struct xsec_carried carried;
+    enum xsec_verdict verdict = xsec_beacon_read(
+        &b, &carried, bytes, len, a->config.identity.ca, a->has_revocations ? &a->revoked : NULL, now_s);
     if (verdict != XSEC_GOOD)
         return verdict;
     if (!agrees(&b, route))
         return XSEC_INCONSISTENT;
+    if (carried.len && xsec_revocations_take(a, carried.list, carried.len, now_s) &&
+        xsec_revoked(&a->revoked, b.certificate.serial))
+        return XSEC_REVOKED;
     struct xsec_member *m = member_of(a, b.vpn);
-    if (!m || ip6_equal(&b.certificate.pe, &a->config.identity.certificate.pe))
+    if (!m || a->counters.revoked || ip6_equal(&b.certificate.pe, &a->config.identity.certificate.pe))
         return XSEC_GOOD; /* not a VPN of ours, or our own beacon on its way round */
     struct xsec_peer *p = obtain(a, m, &b.certificate.pe);
     if (!p)
