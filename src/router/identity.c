@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static int parse(const char *text, size_t len, uint8_t ret[32])
 {
@@ -36,26 +37,27 @@ static int make(const char *path, uint8_t ret[32], struct error *err)
     return rc;
 }
 
-int identity_load(const char *path, uint8_t ret_seed[32], bool *ret_made, struct error *err)
+int identity_read(const char *path, uint8_t ret_seed[32], struct error *err)
 {
     struct stat st;
-    *ret_made = false;
-    if (stat(path, &st)) {
-        if (errno != ENOENT)
-            return error_set(err, errno, "%s: %s", path, strerror(errno));
-        *ret_made = true;
-        return make(path, ret_seed, err);
-    }
+    if (stat(path, &st))
+        return error_set(err, errno, "%s: %s", path, strerror(errno));
     if (st.st_mode & (S_IRWXG | S_IRWXO))
         return error_set(err, EPERM, "%s: others may read this key; chmod 600 it, or better make a new one", path);
     struct buf b = {0};
     int rc = file_read(&b, path, 4096, err);
     if (!rc && parse(buf_str(&b), b.len, ret_seed))
-        rc = error_set(err, EINVAL, "%s: this is no key of a router (64 hexadecimal digits)", path);
+        rc = error_set(err, EINVAL, "%s: this is no key (64 hexadecimal digits)", path);
     if (b.data)
         explicit_bzero(b.data, b.len);
     buf_done(&b);
     return rc;
+}
+
+int identity_load(const char *path, uint8_t ret_seed[32], bool *ret_made, struct error *err)
+{
+    *ret_made = access(path, F_OK) != 0 && errno == ENOENT;
+    return *ret_made ? make(path, ret_seed, err) : identity_read(path, ret_seed, err);
 }
 
 int identity_public(const uint8_t seed[32], uint8_t ret[32], struct error *err)

@@ -9,6 +9,8 @@
 
 /* Reads it, or makes one (mode 0600) where there is none. Refuses a file that others may read. */
 int identity_load(const char *path, uint8_t ret_seed[32], bool *ret_made, struct error *err);
+/* The same, of a file that must be there. */
+int identity_read(const char *path, uint8_t ret_seed[32], struct error *err);
 int identity_public(const uint8_t seed[32], uint8_t ret[32], struct error *err);
 
 #endif

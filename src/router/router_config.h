@@ -198,6 +198,11 @@ struct config_tables {
     uint32_t routes, neighbours, vrfs;
 };
 
+struct config_xsec {
+    char kit[256], state[256], revoked[256], psk[256]; /* revoked, psk: "" none */
+    int64_t lifetime_ns;
+};
+
 struct config_options {
     uint32_t nr, lane;
 };
@@ -221,6 +226,8 @@ struct router_config {
     struct config_log log;
     struct config_tables tables;
     struct config_options options;
+    bool has_xsec;
+    struct config_xsec xsec;
     struct config_lanes lanes;
     struct config_elephants elephants;
     struct config_marking marking;

@@ -301,6 +301,16 @@ static const struct field tables_table[] = {
 };
 TABLE(tables, config_tables);
 
+static const struct field xsec_table[] = {
+    VALUE("kit", TEXT, AT(config_xsec, kit), .required = true),
+    VALUE("state", TEXT, AT(config_xsec, state), .required = true),
+    VALUE("revoked", TEXT, AT(config_xsec, revoked)),
+    VALUE("psk", TEXT, AT(config_xsec, psk)),
+    VALUE("lifetime", TIME, AT(config_xsec, lifetime_ns), .fallback = "1 h"),
+    END,
+};
+TABLE(xsec, config_xsec);
+
 static const struct field options_table[] = {
     VALUE("nr", NUMBER, AT(config_options, nr), RANGE(0, 255)),
     VALUE("lane", NUMBER, AT(config_options, lane), RANGE(0, 255)),
@@ -327,6 +337,7 @@ static const struct field router_table[] = {
     MAP("log", router_config, log, logging),
     MAP("tables", router_config, tables, tables),
     MAP("options", router_config, options, options),
+    MAYBE("xsec", router_config, xsec, xsec),
     MAP("lanes", router_config, lanes, lanes),
     MAP("elephants", router_config, elephants, elephants),
     MAP("marking", router_config, marking, marking),
