@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/rng.h"
+#include "base/siphash.h"
 #include "base/test.h"
 
 #include <errno.h>
@@ -80,6 +81,19 @@ static void rng_is_a_function_of_key_and_counter(void **state)
     assert_true(rng_u64(1, 2) != rng_u64(2, 1));
 }
 
+/* The example of the paper, appendix A, and its neighbours by their definition: every length goes through its own end. */
+static void siphash_is_the_papers(void **state)
+{
+    struct siphash_seed seed = {{0x0706050403020100, 0x0f0e0d0c0b0a0908}}, other = {{0x0706050403020100, 0}};
+    uint8_t bytes[16];
+    for (unsigned i = 0; i < 16; i++)
+        bytes[i] = (uint8_t)i;
+    assert_true(siphash(&seed, bytes, 15) == 0xa129ca6149be45e5u);
+    assert_true(siphash(&seed, bytes, 0) == 0x726fdb47dd0e0e31u);
+    assert_true(siphash(&seed, bytes, 8) == 0x93f5f5799a932462u);
+    assert_true(siphash(&other, bytes, 15) != siphash(&seed, bytes, 15));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -88,6 +102,7 @@ int main(void)
         cmocka_unit_test(buf_grows_and_consumes),
         cmocka_unit_test(bytes_round_trip),
         cmocka_unit_test(hex_is_two_lower_case_digits_a_byte),
+        cmocka_unit_test(siphash_is_the_papers),
         cmocka_unit_test(rng_is_a_function_of_key_and_counter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

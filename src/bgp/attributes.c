@@ -1,7 +1,6 @@
 #include "bgp/attributes.h"
 
 #include "base/bytes.h"
-#include "base/rng.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,13 +10,15 @@ struct bgp_attribute_table {
     struct bgp_attributes **bucket;
     size_t n_buckets; /* a power of two */
     size_t count, bytes;
+    struct siphash_seed seed;
 };
 
-int bgp_attribute_table_create(struct bgp_attribute_table **ret)
+int bgp_attribute_table_create(struct bgp_attribute_table **ret, const struct siphash_seed *seed)
 {
     struct bgp_attribute_table *t = calloc(1, sizeof *t);
     if (!t)
         return -ENOMEM;
+    t->seed = *seed;
     t->n_buckets = 256;
     t->bucket = calloc(t->n_buckets, sizeof(struct bgp_attributes *));
     if (!t->bucket) {
@@ -51,14 +52,21 @@ size_t bgp_attribute_table_bytes(const struct bgp_attribute_table *t)
     return t->bytes + t->n_buckets * sizeof(struct bgp_attributes *);
 }
 
-static uint64_t hash_bytes(uint64_t h, const uint8_t *p, size_t len)
+size_t bgp_attribute_table_longest(const struct bgp_attribute_table *t)
 {
-    for (; len >= 8; p += 8, len -= 8)
-        h = rng_mix(h ^ bytes_get_u64(p)) + 0x9e3779b97f4a7c15u;
-    uint64_t last = len;
-    for (size_t i = 0; i < len; i++)
-        last = last << 8 | p[i];
-    return rng_mix(h ^ last);
+    size_t longest = 0;
+    for (size_t i = 0; i < t->n_buckets; i++) {
+        size_t n = 0;
+        for (const struct bgp_attributes *a = t->bucket[i]; a; a = a->chain)
+            n++;
+        longest = n > longest ? n : longest;
+    }
+    return longest;
+}
+
+const struct siphash_seed *bgp_attribute_table_seed(const struct bgp_attribute_table *t)
+{
+    return &t->seed;
 }
 
 /* More buckets, so that chains stay short; where memory lacks they only get longer. */
@@ -142,8 +150,7 @@ static void read_one(struct bgp_attributes *a, uint8_t type, const uint8_t *v, u
     }
 }
 
-/* Walks attributes that are known to be well formed. False at the end. */
-static bool next_raw(const uint8_t *bytes, size_t len, size_t *at, struct bgp_attribute *ret)
+bool bgp_raw_attribute_next(const uint8_t *bytes, size_t len, size_t *at, struct bgp_attribute *ret)
 {
     if (*at >= len)
         return false;
@@ -161,14 +168,14 @@ static bool next_raw(const uint8_t *bytes, size_t len, size_t *at, struct bgp_at
 
 bool bgp_attributes_next(const struct bgp_attributes *a, size_t *at, struct bgp_attribute *ret)
 {
-    return next_raw(a->bytes, a->len, at, ret);
+    return bgp_raw_attribute_next(a->bytes, a->len, at, ret);
 }
 
 const uint8_t *bgp_attributes_find(const struct bgp_attributes *a, uint8_t type, uint16_t *ret_len)
 {
     struct bgp_attribute one;
     size_t at = 0;
-    while (next_raw(a->bytes, a->len, &at, &one))
+    while (bgp_raw_attribute_next(a->bytes, a->len, &at, &one))
         if (one.type == type) {
             *ret_len = one.len;
             return one.value;
@@ -185,12 +192,20 @@ static bool same(const struct bgp_attributes *a, uint64_t hash, const uint8_t *b
            memcmp(a->next_hop, next_hop, next_hop_len) == 0 && memcmp(a->bytes, bytes, len) == 0;
 }
 
+/* The second hash is keyed by the first: the sum of both would be 0 wherever the peer makes them alike. */
+static uint64_t hash_of(
+    const struct bgp_attribute_table *t, const uint8_t *bytes, size_t len, const uint8_t *next_hop, uint8_t hop_len)
+{
+    struct siphash_seed then = {{t->seed.k[0] ^ siphash(&t->seed, bytes, len), t->seed.k[1]}};
+    return siphash(&then, next_hop, hop_len);
+}
+
 static int intern(struct bgp_attribute_table *t, const uint8_t *bytes, size_t len, const uint8_t *next_hop,
     uint8_t next_hop_len, struct bgp_attributes **ret)
 {
     if (next_hop_len > sizeof(*ret)->next_hop)
         return -EINVAL;
-    uint64_t hash = hash_bytes(hash_bytes(len, bytes, len), next_hop, next_hop_len);
+    uint64_t hash = hash_of(t, bytes, len, next_hop, next_hop_len);
     for (struct bgp_attributes *a = t->bucket[hash & (t->n_buckets - 1)]; a; a = a->chain)
         if (same(a, hash, bytes, len, next_hop, next_hop_len)) {
             a->references++;
@@ -209,7 +224,7 @@ static int intern(struct bgp_attribute_table *t, const uint8_t *bytes, size_t le
     a->next_hop_len = next_hop_len;
     struct bgp_attribute one;
     size_t at = 0;
-    while (next_raw(bytes, len, &at, &one))
+    while (bgp_raw_attribute_next(bytes, len, &at, &one))
         read_one(a, one.type, one.value, one.len);
     if (t->count > t->n_buckets * 2)
         grow(t);

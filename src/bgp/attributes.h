@@ -3,6 +3,7 @@
 #ifndef MERIDIAN_BGP_ATTRIBUTES_H
 #define MERIDIAN_BGP_ATTRIBUTES_H
 
+#include "base/siphash.h"
 #include "wire/bgp_update.h"
 
 struct bgp_attributes {
@@ -25,10 +26,13 @@ struct bgp_attributes {
 };
 
 struct bgp_attribute_table;
-int bgp_attribute_table_create(struct bgp_attribute_table **ret);
+/* The seed is nobody's business: peers choose the attributes, and must not be able to choose their buckets. */
+int bgp_attribute_table_create(struct bgp_attribute_table **ret, const struct siphash_seed *seed);
 void bgp_attribute_table_free(struct bgp_attribute_table *t);
 size_t bgp_attribute_table_count(const struct bgp_attribute_table *t);
 size_t bgp_attribute_table_bytes(const struct bgp_attribute_table *t);
+size_t bgp_attribute_table_longest(const struct bgp_attribute_table *t); /* sets in the fullest bucket: for tests */
+const struct siphash_seed *bgp_attribute_table_seed(const struct bgp_attribute_table *t);
 
 /* A reference to the set of an update (its next hop included), whose AS numbers have four octets. -ENOMEM. */
 int bgp_attributes_of_update(
@@ -39,7 +43,8 @@ int bgp_attributes_of_bytes(struct bgp_attribute_table *t, const uint8_t *bytes,
 void bgp_attributes_hold(struct bgp_attributes *a);
 void bgp_attributes_drop(struct bgp_attribute_table *t, struct bgp_attributes *a); /* NULL allowed */
 
-/* One attribute after the other, in their order: false at the end. */
+/* One attribute after the other, in their order: false at the end. Raw: of bytes that are known to be well formed. */
+bool bgp_raw_attribute_next(const uint8_t *bytes, size_t len, size_t *at, struct bgp_attribute *ret);
 bool bgp_attributes_next(const struct bgp_attributes *a, size_t *at, struct bgp_attribute *ret);
 /* The value of one attribute in it; NULL. */
 const uint8_t *bgp_attributes_find(const struct bgp_attributes *a, uint8_t type, uint16_t *ret_len);

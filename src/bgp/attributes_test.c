@@ -10,6 +10,7 @@
 #include <string.h>
 
 static const uint8_t hop[16] = {0xfd, [15] = 1};
+static const struct siphash_seed seed = {{1, 2}};
 
 static size_t set(uint8_t *to, uint32_t number)
 {
@@ -34,7 +35,7 @@ static void test_equal_sets_are_one(void **state)
     (void)state;
     struct bgp_attribute_table *t;
     struct bgp_attributes *b;
-    assert_int_equal(bgp_attribute_table_create(&t), 0);
+    assert_int_equal(bgp_attribute_table_create(&t, &seed), 0);
     struct bgp_attributes *a = obtain(t, 1);
     assert_ptr_equal(obtain(t, 1), a);
     assert_int_equal(a->references, 2);
@@ -60,7 +61,7 @@ static void test_the_summary(void **state)
 {
     (void)state;
     struct bgp_attribute_table *t;
-    assert_int_equal(bgp_attribute_table_create(&t), 0);
+    assert_int_equal(bgp_attribute_table_create(&t, &seed), 0);
     struct bgp_attributes *a = obtain(t, 77);
     uint16_t len;
     assert_int_equal(a->path_length, 3); /* two and a set */
@@ -77,7 +78,7 @@ static void test_what_is_not_well_formed_is_refused(void **state)
     (void)state;
     struct bgp_attribute_table *t;
     struct bgp_attributes *a;
-    assert_int_equal(bgp_attribute_table_create(&t), 0);
+    assert_int_equal(bgp_attribute_table_create(&t, &seed), 0);
     static const uint8_t wrong[][5] = {
         {0x40, 1, 2, 0, 0}, {0x40, 1, 1, 9, 0}, {0x50, 1, 0, 9, 0}, {0xc0, 250, 9, 0, 0}};
     for (unsigned i = 0; i < 4; i++)
@@ -96,7 +97,7 @@ static void test_the_longest_next_hop(void **state)
     struct bgp_attribute_table *t;
     struct bgp_attributes *a;
     uint8_t long_hop[48] = {[8] = 0xfd, [32] = 0xfe, [47] = 9};
-    assert_int_equal(bgp_attribute_table_create(&t), 0);
+    assert_int_equal(bgp_attribute_table_create(&t, &seed), 0);
     assert_int_equal(bgp_attributes_of_bytes(t, (const uint8_t *)"\x40\1\1\0", 4, long_hop, 48, &a), 0);
     assert_int_equal(a->next_hop_len, 48);
     assert_memory_equal(a->next_hop, long_hop, 48);
@@ -109,7 +110,7 @@ static void test_of_an_update(void **state)
     struct bgp_attribute_table *t;
     struct bgp_attributes *a;
     uint8_t body[256] = {0};
-    assert_int_equal(bgp_attribute_table_create(&t), 0);
+    assert_int_equal(bgp_attribute_table_create(&t, &seed), 0);
     int at = bgp_attribute_put(body, 4, 256, 0x40, BGP_ORIGIN, "\0", 1);
     at = bgp_attribute_put(body, (size_t)at, 256, 0x40, BGP_AS_PATH, "", 0);
     at = bgp_attribute_put(body, (size_t)at, 256, 0x40, BGP_NEXT_HOP, "\12\0\0\1", 4);
@@ -141,7 +142,7 @@ static void test_many_sets_come_and_go(void **state)
     enum { N = 20000 };
     static struct bgp_attributes *held[N];
     struct bgp_attribute_table *t;
-    assert_int_equal(bgp_attribute_table_create(&t), 0);
+    assert_int_equal(bgp_attribute_table_create(&t, &seed), 0);
     for (uint32_t i = 0; i < N; i++)
         held[i] = obtain(t, i);
     assert_int_equal(bgp_attribute_table_count(t), N);
@@ -158,6 +159,34 @@ static void test_many_sets_come_and_go(void **state)
     bgp_attribute_table_free(t);
 }
 
+/* A peer that knew the seed could fill one bucket; one that does not, cannot. The sets are found by trying, as it would. */
+static void test_a_hostile_peer_cannot_choose_buckets(void **state)
+{
+    (void)state;
+    enum { SETS = 400 };
+    static const struct siphash_seed known = {{7, 7}}, secret = {{0x1234, 0x5678}};
+    struct bgp_attribute_table *t, *other;
+    assert_int_equal(bgp_attribute_table_create(&t, &known), 0);
+    assert_int_equal(bgp_attribute_table_create(&other, &secret), 0);
+    uint64_t bucket = obtain(t, 0)->hash % 256;
+    unsigned found = 0;
+    for (uint32_t i = 1; found < SETS; i++) {
+        struct bgp_attributes *a = obtain(t, i);
+        if (a->hash % 256 == bucket) {
+            obtain(other, i);
+            found++;
+        } else {
+            bgp_attributes_drop(t, a);
+        }
+    }
+    assert_true(
+        bgp_attribute_table_longest(t) > SETS - 200); /* one of 256 buckets has them all (the table may have grown) */
+    assert_int_equal(bgp_attribute_table_count(other), SETS);
+    assert_true(bgp_attribute_table_longest(other) < 12);
+    bgp_attribute_table_free(t);
+    bgp_attribute_table_free(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +196,7 @@ int main(void)
         cmocka_unit_test(test_the_longest_next_hop),
         cmocka_unit_test(test_of_an_update),
         cmocka_unit_test(test_many_sets_come_and_go),
+        cmocka_unit_test(test_a_hostile_peer_cannot_choose_buckets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

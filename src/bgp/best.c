@@ -55,7 +55,9 @@ static int compare_tail(const struct bgp_path *x, const struct bgp_path *y, cons
         c = (int)x->attributes->cluster_length - (int)y->attributes->cluster_length;
     if (c == 0)
         c = memcmp(&x_address, &y_address, sizeof x_address);
-    return c ? c : (int)x->source - (int)y->source;
+    if (c == 0)
+        c = (int)x->source - (int)y->source;
+    return c ? c : x->id < y->id ? -1 : x->id > y->id;
 }
 
 /* Step c: MED counts only between paths from the same neighbouring AS; so a path is out when any equal one of its AS has a

@@ -178,6 +178,7 @@ struct buf *bgp_peer_out(struct bgp_speaker *s, uint16_t peer, enum bgp_side sid
 {
     struct bgp_peer *p = s->peers[peer];
     p->now = now;
+    bgp_vrf_pass(s, now);
     if (p->up == (int8_t)side)
         bgp_output_fill(p, now);
     return bgp_session_out(&p->side[side]);

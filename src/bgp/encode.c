@@ -27,6 +27,7 @@ static bool put_attribute(struct bgp_message *m, uint8_t flags, uint8_t type, co
 static void begin(struct bgp_message *m, size_t most)
 {
     m->most = most;
+    m->plain = false;
     m->len = BGP_HEADER + 4; /* no withdrawn routes in the message's own field; lengths come at the end */
     memset(m->bytes + BGP_HEADER, 0, 4);
 }
@@ -92,6 +93,7 @@ static bool put_external_path(struct bgp_message *m, const struct bgp_peer *p, c
     value[1] = (uint8_t)(joins ? path[1] + 1 : 1);
     bytes_put_be32(value + 2, p->config.session.local_as);
     memcpy(value + 6, path + n, len - n);
+    bgp_customer_override(p, value, 6 + len - n);
     return put_path(m, p, value, 6 + len - n);
 }
 
@@ -108,6 +110,8 @@ static bool put_aggregator(struct bgp_message *m, const struct bgp_attribute *a)
 static bool left_out(const struct bgp_peer *p, const struct bgp_path *path, uint8_t type)
 {
     bool reflection = type == BGP_ORIGINATOR_ID || type == BGP_CLUSTER_LIST;
+    if (p->config.kind == BGP_PEER_CUSTOMER && bgp_customer_untold(type))
+        return true;
     if (bgp_peer_external(p))
         return reflection || type == BGP_LOCAL_PREF || type == BGP_MED;
     return reflection && path->ibgp; /* put anew */
@@ -184,10 +188,17 @@ static bool put_attributes(struct bgp_message *m, const struct bgp_peer *p, cons
 
 /* --- announcing ------------------------------------------------------------------------------------------------------------- */
 
-static const uint8_t *next_hop_for(const struct bgp_peer *p, const struct bgp_path *path, uint8_t *ret_len)
+static const uint8_t *next_hop_for(
+    const struct bgp_peer *p, uint32_t family, const struct bgp_path *path, uint8_t *ret_len)
 {
+    static const uint8_t none[4] = {0};
     *ret_len = 16;
-    if (p->config.kind == BGP_PEER_LINK)
+    if (family == BGP_IPV4_UNICAST && p->config.kind == BGP_PEER_CUSTOMER &&
+        memcmp(p->config.customer.next_hop4, none, 4) != 0) {
+        *ret_len = 4;
+        return p->config.customer.next_hop4;
+    }
+    if (bgp_peer_external(p))
         return p->config.next_hop.b;
     if (path->source == BGP_SELF)
         return p->speaker->config.next_hop.b;
@@ -199,13 +210,38 @@ static const uint8_t *next_hop_for(const struct bgp_peer *p, const struct bgp_pa
 static void open_reach(struct bgp_message *m, const struct bgp_peer *p, uint32_t family, const struct bgp_path *path)
 {
     uint8_t len, with_rd[24] = {0};
-    const uint8_t *hop = next_hop_for(p, path, &len);
+    const uint8_t *hop = next_hop_for(p, family, path, &len);
     if ((family == BGP_VPNV4 || family == BGP_VPNV6) && len == 16) {
         memcpy(with_rd + 8, hop, 16);
         hop = with_rd;
         len = 24;
     }
     open_routes(m, family, hop, len);
+}
+
+bool bgp_encode_six_hop(const struct bgp_peer *p, uint32_t family, const struct bgp_path *path)
+{
+    uint8_t len;
+    next_hop_for(p, family, path, &len);
+    return len != 4 && len != 12;
+}
+
+/* Without MP_REACH: attributes first, NEXT_HOP among them, then routes to the end. */
+static bool open_plain(struct bgp_message *m, const struct bgp_peer *p, const struct bgp_path *path)
+{
+    uint8_t len;
+    const uint8_t *hop = next_hop_for(p, BGP_IPV4_UNICAST, path, &len);
+    if (!put_attributes(m, p, path) || !put_attribute(m, 0x40, BGP_NEXT_HOP, hop, len))
+        return false;
+    bytes_put_be16(m->bytes + BGP_HEADER + 2, (uint16_t)(m->len - BGP_HEADER - 4));
+    m->plain = true;
+    if (m->len + path->raw_len > m->most)
+        return false;
+    if (m->len + path->raw_len + SPARE <= m->most)
+        m->most -= SPARE;
+    else
+        m->most = m->len + path->raw_len;
+    return true;
 }
 
 static size_t longest(const struct bgp_peer *p)
@@ -218,6 +254,8 @@ bool bgp_encode_reach(struct bgp_message *m, const struct bgp_peer *p, uint32_t 
     size_t limit = longest(p);
     /* What comes behind MP_REACH_NLRI is measured first, so that routes fill what it leaves. */
     begin(m, limit);
+    if (family == BGP_IPV4_UNICAST && !bgp_encode_six_hop(p, family, path))
+        return open_plain(m, p, path);
     if (!put_attributes(m, p, path))
         return false;
     size_t attributes = m->len - ROUTES_AT;
@@ -237,6 +275,10 @@ bool bgp_encode_route(struct bgp_message *m, const struct bgp_path *path)
 
 void bgp_encode_reach_end(struct bgp_message *m, const struct bgp_peer *p, const struct bgp_path *path)
 {
+    if (m->plain) {
+        bgp_header_encode(m->bytes, (uint32_t)m->len, BGP_UPDATE);
+        return;
+    }
     close_routes(m);
     m->most = longest(p);
     put_attributes(m, p, path);
@@ -248,11 +290,15 @@ void bgp_encode_reach_end(struct bgp_message *m, const struct bgp_peer *p, const
 void bgp_encode_unreach(struct bgp_message *m, const struct bgp_peer *p, uint32_t family)
 {
     begin(m, longest(p) - SPARE);
-    open_routes(m, family, NULL, 0);
+    m->plain = family == BGP_IPV4_UNICAST && p->config.kind == BGP_PEER_CUSTOMER;
+    if (m->plain)
+        m->len = BGP_HEADER + 2;
+    else
+        open_routes(m, family, NULL, 0);
 }
 
-/* The key of a route as an NLRI that withdraws it: label and gateway do not matter there (RFC 9136 3.1, RFC 8277 2.4). */
-static unsigned withdrawn_nlri(uint32_t family, const struct bgp_route *route, uint8_t to[64])
+/* As it withdraws the route: label and gateway do not matter there (RFC 9136 3.1, RFC 8277 2.4). */
+unsigned bgp_key_nlri(uint32_t family, const struct bgp_route *route, uint8_t to[64])
 {
     const uint8_t *key = route->key;
     if (family == BGP_EVPN && key[0] == BGP_EVPN_PREFIX) {
@@ -275,11 +321,18 @@ static unsigned withdrawn_nlri(uint32_t family, const struct bgp_route *route, u
 bool bgp_encode_withdrawn(struct bgp_message *m, uint32_t family, const struct bgp_route *route)
 {
     uint8_t nlri[64];
-    return put_bytes(m, nlri, withdrawn_nlri(family, route, nlri));
+    return put_bytes(m, nlri, bgp_key_nlri(family, route, nlri));
 }
 
 void bgp_encode_unreach_end(struct bgp_message *m)
 {
+    if (m->plain) {
+        bytes_put_be16(m->bytes + BGP_HEADER, (uint16_t)(m->len - BGP_HEADER - 2));
+        memset(m->bytes + m->len, 0, 2);
+        m->len += 2;
+        bgp_header_encode(m->bytes, (uint32_t)m->len, BGP_UPDATE);
+        return;
+    }
     close_routes(m);
     finish(m);
 }

@@ -1,6 +1,7 @@
 /* Inside the speaker: what its files share. speaker.c: peers; connection.c: their connections; input.c: UPDATEs into RIBs;
  * output.c: which routes a peer is told; encode.c: how; targets.c: which route targets a peer wants; restart.c: graceful
- * restart; sink.c: best paths told to the layer that forwards. */
+ * restart; sink.c: best paths told to the layer that forwards; vrf.c: tables of VRFs; customer.c: what passes between them and
+ * customers' routers; refused.c: what was not taken or told. */
 #ifndef MERIDIAN_BGP_INNER_H
 #define MERIDIAN_BGP_INNER_H
 
@@ -49,6 +50,21 @@ struct bgp_peer {
     int64_t targets_until_ns; /* VPN routes wait for its targets until then (RFC 4684 6); INT64_MAX: they do not */
     int64_t now;              /* of the call that is going on: for callbacks */
     struct bgp_peer_family family[BGP_RIBS];
+    struct bgp_rib *rib[BGP_RIBS]; /* its VRF's or the speaker's, in the order of bgp_rib_families */
+    struct bgp_refused refused;
+};
+
+#define BGP_VRF_VPNS 3 /* families that VPN routes come in: EVPN, VPNv4, VPNv6 */
+
+struct bgp_vrf {
+    struct bgp_vrf *next;
+    struct bgp_speaker *speaker;
+    uint32_t number;
+    uint8_t rd[8], imports[16][8], n_imports;
+    uint8_t *attributes; /* of what is exported */
+    size_t len;
+    struct bgp_rib *rib[2];                       /* IPv4, IPv6 */
+    uint64_t exported[2], imported[BGP_VRF_VPNS]; /* versions up to which the tables have been read */
 };
 
 struct bgp_metric {
@@ -64,6 +80,7 @@ struct bgp_speaker {
     struct bgp_peer *peers[BGP_PEERS_MOST];
     struct bgp_metric *metrics;
     size_t n_metrics;
+    struct bgp_vrf *vrfs;
     int64_t settles_ns; /* just started: until then End-of-RIB waits for the peers' (restart.c); 0: no peer yet */
 };
 
@@ -103,7 +120,10 @@ void bgp_output_again(struct bgp_peer *p, int rib); /* what it may know has chan
 struct bgp_message {
     uint8_t bytes[BGP_EXTENDED_MOST];
     size_t len, most;
+    bool plain; /* IPv4 unicast in the message's own fields (RFC 4271 4.3), for next hops of IPv4 */
 };
+/* The next hop that this peer would be told is an IPv6 address. */
+bool bgp_encode_six_hop(const struct bgp_peer *p, uint32_t family, const struct bgp_path *path);
 /* Opens an UPDATE with the attributes of `path` as this peer is to see them, and MP_REACH_NLRI; appending the first route is
  * sure to succeed. False: attributes and route together are longer than a message to this peer may be. */
 bool bgp_encode_reach(struct bgp_message *m, const struct bgp_peer *p, uint32_t family, const struct bgp_path *path);
@@ -113,6 +133,31 @@ bool bgp_encode_withdrawn(struct bgp_message *m, uint32_t family, const struct b
 void bgp_encode_reach_end(struct bgp_message *m, const struct bgp_peer *p, const struct bgp_path *path);
 void bgp_encode_unreach_end(struct bgp_message *m);
 void bgp_encode_end_of_rib(struct bgp_message *m, uint32_t family);
+
+unsigned bgp_key_nlri(
+    uint32_t family, const struct bgp_route *route, uint8_t to[64]); /* an NLRI with the route's key */
+
+/* customer.c: `to` is `u` without what a customer may not say, with what we say of its routes. False: too many attributes. */
+struct bgp_customer_space {
+    uint8_t pref[7], site[11];
+};
+bool bgp_customer_said(
+    struct bgp_peer *p, struct bgp_update *to, const struct bgp_update *u, struct bgp_customer_space *space);
+bool bgp_customer_untold(uint8_t type);
+bool bgp_customer_of_its_site(const struct bgp_peer *p, const struct bgp_attributes *a);
+void bgp_customer_override(const struct bgp_peer *p, uint8_t *path, size_t len);
+
+/* vrf.c */
+struct bgp_vrf *bgp_vrf_find(const struct bgp_speaker *s, uint32_t number);
+void bgp_vrf_free(struct bgp_vrf *v);
+void bgp_vrf_pass(struct bgp_speaker *s, int64_t now); /* exports and imports what has changed */
+uint64_t bgp_vrf_passed(const struct bgp_speaker *s, const struct bgp_rib *rib);
+
+/* refused.c */
+void bgp_refused(struct bgp_peer *p, enum bgp_refusal what, uint32_t family, const uint8_t *raw, size_t len);
+
+/* speaker.c */
+uint32_t bgp_next_hop_metric(const struct bgp_speaker *s, const uint8_t *next_hop, uint8_t len);
 
 /* targets.c */
 bool bgp_targets_ready(struct bgp_peer *p, int64_t now);

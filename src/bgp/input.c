@@ -5,14 +5,14 @@
 
 /* --- loops ------------------------------------------------------------------------------------------------------------- */
 
-static bool path_contains(const struct bgp_update *u, uint32_t as)
+static unsigned times_in_path(const struct bgp_update *u, uint32_t as)
 {
     const struct bgp_attribute *a = bgp_attribute_find(u, BGP_AS_PATH);
+    unsigned n = 0;
     for (unsigned at = 0; a && at < a->len; at += 2 + a->value[at + 1] * 4)
         for (unsigned i = 0; i < a->value[at + 1]; i++)
-            if (bytes_get_be32(a->value + at + 2 + i * 4) == as)
-                return true;
-    return false;
+            n += bytes_get_be32(a->value + at + 2 + i * 4) == as;
+    return n;
 }
 
 /* RFC 4456 8: what we sent out ourselves, or reflected before, comes back. */
@@ -28,10 +28,19 @@ static bool came_back(const struct bgp_speaker *s, const struct bgp_update *u)
     return false;
 }
 
-/* RFC 4271 9.1.2: our AS on the way means a loop, whoever says it. */
-static bool looped(const struct bgp_peer *p, const struct bgp_update *u)
+/* Why the routes of this message are not taken (RFC 4271 9.1.2: our AS on the way means a loop, whoever says it). False: they
+ * are. */
+static bool refused(const struct bgp_peer *p, const struct bgp_update *u, enum bgp_refusal *ret)
 {
-    return path_contains(u, p->config.session.local_as) || (!bgp_peer_external(p) && came_back(p->speaker, u));
+    if (u->action == BGP_TREAT_AS_WITHDRAW)
+        *ret = BGP_REFUSED_FAULTY;
+    else if (times_in_path(u, p->config.session.local_as) > p->config.own_as_allowed)
+        *ret = BGP_REFUSED_AS_LOOP;
+    else if (!bgp_peer_external(p) && came_back(p->speaker, u))
+        *ret = BGP_REFUSED_REFLECTED;
+    else
+        return false;
+    return true;
 }
 
 /* RFC 9136 3.2: a route with both an Ethernet segment and a gateway says two things at once. */
@@ -45,15 +54,21 @@ static bool usable(uint32_t family, const struct bgp_nlri *n)
 
 /* --- routes ------------------------------------------------------------------------------------------------------------ */
 
-static void withdraw_all(struct bgp_peer *p, uint32_t family, const uint8_t *bytes, size_t len)
+/* why: they were announced and are not taken; NULL: the peer takes them back. */
+static void withdraw_all(
+    struct bgp_peer *p, uint32_t family, const uint8_t *bytes, size_t len, const enum bgp_refusal *why)
 {
     int i = bgp_rib_index(family);
     struct bgp_nlri n;
     size_t at = 0;
     int rc;
-    while (i >= 0 && (rc = bgp_nlri_next(family, false, bytes, len, &at, &n)) != 0)
-        if (rc == 1)
-            bgp_rib_withdraw(p->speaker->rib[i], n.key, n.key_len, p->number);
+    while (i >= 0 && (rc = bgp_nlri_next(family, false, bytes, len, &at, &n)) != 0) {
+        if (rc != 1)
+            continue;
+        bgp_rib_withdraw(p->rib[i], n.key, n.key_len, p->number, n.path_id);
+        if (why)
+            bgp_refused(p, *why, family, n.raw, n.raw_len);
+    }
     p->targets_changed |= family == BGP_RTC;
 }
 
@@ -70,17 +85,19 @@ static bool announce_all(struct bgp_peer *p, uint32_t family, const uint8_t *byt
         if (rc != 1)
             continue;
         if (!usable(family, &n)) {
-            bgp_rib_withdraw(p->speaker->rib[i], n.key, n.key_len, p->number);
+            bgp_rib_withdraw(p->rib[i], n.key, n.key_len, p->number, n.path_id);
+            bgp_refused(p, BGP_REFUSED_OVERLAY, family, n.raw, n.raw_len);
             continue;
         }
         bgp_attributes_hold(a);
-        if (bgp_rib_announce(p->speaker->rib[i], &n, p->number, !bgp_peer_external(p), a, now)) {
+        if (bgp_rib_announce(p->rib[i], &n, p->number, !bgp_peer_external(p), a, now)) {
             *ret_cease = BGP_CEASE_RESOURCES;
             return false;
         }
         uint32_t most = p->config.prefixes_most;
-        if (most && bgp_rib_from(p->speaker->rib[i], p->number) > most) {
+        if (most && bgp_rib_from(p->rib[i], p->number) > most) {
             *ret_cease = BGP_CEASE_PREFIXES;
+            bgp_refused(p, BGP_REFUSED_LIMIT, family, n.raw, n.raw_len);
             return false;
         }
     }
@@ -93,10 +110,11 @@ static bool take_routes(struct bgp_peer *p, const struct bgp_update *u, bool mp,
     const uint8_t *bytes = mp ? u->reach : u->announced;
     size_t len = mp ? u->reach_len : u->announced_len;
     struct bgp_attributes *a;
+    enum bgp_refusal why;
     if (len == 0 || !bgp_session_family(&p->side[p->up], family))
         return true;
-    if (u->action == BGP_TREAT_AS_WITHDRAW || looped(p, u)) {
-        withdraw_all(p, family, bytes, len);
+    if (refused(p, u, &why)) {
+        withdraw_all(p, family, bytes, len, &why);
         return true;
     }
     if (bgp_attributes_of_update(p->speaker->attributes, u, mp, &a)) {
@@ -119,9 +137,16 @@ static bool is_end_of_rib(const struct bgp_update *u, uint32_t *ret_family)
 
 static bool take(struct bgp_peer *p, const struct bgp_update *u, int64_t now, uint8_t *ret_cease)
 {
-    withdraw_all(p, BGP_IPV4_UNICAST, u->withdrawn, u->withdrawn_len);
+    struct bgp_customer_space space;
+    struct bgp_update said;
+    withdraw_all(p, BGP_IPV4_UNICAST, u->withdrawn, u->withdrawn_len, NULL);
     if (u->unreach_family && bgp_session_family(&p->side[p->up], u->unreach_family))
-        withdraw_all(p, u->unreach_family, u->unreach, u->unreach_len);
+        withdraw_all(p, u->unreach_family, u->unreach, u->unreach_len, NULL);
+    if (p->config.kind == BGP_PEER_CUSTOMER && u->action != BGP_TREAT_AS_WITHDRAW) {
+        if (!bgp_customer_said(p, &said, u, &space))
+            said.action = BGP_TREAT_AS_WITHDRAW;
+        u = &said;
+    }
     return take_routes(p, u, false, now, ret_cease) && take_routes(p, u, true, now, ret_cease);
 }
 

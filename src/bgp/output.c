@@ -22,7 +22,32 @@ static bool long_lived(const struct bgp_peer *p, uint32_t family)
     return false;
 }
 
-static bool may_know(const struct bgp_peer *p, uint32_t family, const struct bgp_path *path)
+/* RFC 8950 4: an IPv6 next hop of an IPv4 route only to who said that it takes it. */
+static bool takes_next_hop(const struct bgp_peer *p, uint32_t family, const struct bgp_path *path)
+{
+    const struct bgp_open *o = &p->side[p->up].peer;
+    if ((family != BGP_VPNV4 && family != BGP_IPV4_UNICAST) || p->config.six_hops_assumed ||
+        !bgp_encode_six_hop(p, family, path))
+        return true;
+    for (int i = 0; i < o->n_six_hops; i++)
+        if (o->six_hops[i] == family)
+            return true;
+    return false;
+}
+
+/* What would be told, and is kept back for a reason that a person should know. */
+static bool kept_back(const struct bgp_peer *p, uint32_t family, const struct bgp_path *path, enum bgp_refusal *ret)
+{
+    if (!takes_next_hop(p, family, path))
+        *ret = BGP_UNTOLD_SIX_HOP;
+    else if (p->config.kind == BGP_PEER_CUSTOMER && bgp_customer_of_its_site(p, path->attributes))
+        *ret = BGP_UNTOLD_SITE;
+    else
+        return false;
+    return true;
+}
+
+static bool is_for(const struct bgp_peer *p, uint32_t family, const struct bgp_path *path)
 {
     const struct bgp_speaker *s = p->speaker;
     if (!path || path->source == p->number || path->attributes->no_advertise)
@@ -31,6 +56,8 @@ static bool may_know(const struct bgp_peer *p, uint32_t family, const struct bgp
         return false;
     if (p->config.kind == BGP_PEER_LINK)
         return family == BGP_IPV6_UNICAST && !path->attributes->no_export;
+    if (p->config.kind == BGP_PEER_CUSTOMER)
+        return !path->attributes->no_export;
     if (bgp_family_has_targets(family) && !bgp_targets_wanted(p, path->attributes))
         return false;
     if (path->source == BGP_SELF)
@@ -44,6 +71,12 @@ static bool may_know(const struct bgp_peer *p, uint32_t family, const struct bgp
     return p->config.kind == BGP_PEER_CLIENT || client(s, path->source);
 }
 
+static bool may_know(const struct bgp_peer *p, uint32_t family, const struct bgp_path *path)
+{
+    enum bgp_refusal why;
+    return is_for(p, family, path) && !kept_back(p, family, path, &why);
+}
+
 /* It holds this already as it is. */
 static bool holds(const struct bgp_peer *p, const struct bgp_peer_family *f, const struct bgp_route *route)
 {
@@ -55,7 +88,7 @@ static bool holds(const struct bgp_peer *p, const struct bgp_peer_family *f, con
 /* One message that begins with `route`, which this peer holds; f->told becomes the version of the last route it says. */
 static void tell_unreach(struct bgp_peer *p, int index, const struct bgp_route *route, struct bgp_message *m)
 {
-    struct bgp_rib *rib = p->speaker->rib[index];
+    struct bgp_rib *rib = p->rib[index];
     struct bgp_peer_family *f = &p->family[index];
     uint32_t family = bgp_rib_families[index];
     bgp_encode_unreach(m, p, family);
@@ -71,13 +104,14 @@ static void tell_unreach(struct bgp_peer *p, int index, const struct bgp_route *
 
 static void tell_reach(struct bgp_peer *p, int index, const struct bgp_route *route, struct bgp_message *m)
 {
-    struct bgp_rib *rib = p->speaker->rib[index];
+    struct bgp_rib *rib = p->rib[index];
     struct bgp_peer_family *f = &p->family[index];
     uint32_t family = bgp_rib_families[index];
     const struct bgp_path *first = route->best;
     if (!bgp_encode_reach(m, p, family, first)) {
         /* Too long for this peer: it must not go on with what it heard before (RFC 8654 5). */
         p->side[p->up].counters.routes_too_long++;
+        bgp_refused(p, BGP_UNTOLD_TOO_LONG, family, first->raw, first->raw_len);
         m->len = 0;
         if (bgp_rib_told(route, p->number))
             tell_unreach(p, index, route, m);
@@ -100,8 +134,12 @@ static void tell_reach(struct bgp_peer *p, int index, const struct bgp_route *ro
 static void tell(struct bgp_peer *p, int index, const struct bgp_route *route, struct bgp_message *m)
 {
     struct bgp_peer_family *f = &p->family[index];
+    uint32_t family = bgp_rib_families[index];
+    enum bgp_refusal why;
     m->len = 0;
-    if (!may_know(p, bgp_rib_families[index], route->best)) {
+    if (!may_know(p, family, route->best)) {
+        if (is_for(p, family, route->best) && kept_back(p, family, route->best, &why))
+            bgp_refused(p, why, family, route->best->raw, route->best->raw_len);
         if (bgp_rib_told(route, p->number))
             tell_unreach(p, index, route, m);
         else
@@ -139,7 +177,7 @@ static void begin_refresh(struct bgp_peer *p, int index, int64_t now)
     f->refresh = false;
     f->refreshing = true;
     f->told = f->sure = 0;
-    f->end_after = bgp_rib_version(p->speaker->rib[index]);
+    f->end_after = bgp_rib_version(p->rib[index]);
 }
 
 /* End-of-RIB and EoRR behind the last. */
@@ -147,7 +185,7 @@ static void tell_marks(struct bgp_peer *p, int index, int64_t now)
 {
     struct bgp_peer_family *f = &p->family[index];
     uint32_t family = bgp_rib_families[index];
-    if (f->told < f->end_after && bgp_rib_next(p->speaker->rib[index], f->told))
+    if (f->told < f->end_after && bgp_rib_next(p->rib[index], f->told))
         return;
     if (!f->end_sent && bgp_restart_may_end(p, index, now))
         f->end_sent = send_end_of_rib(p, family, now);
@@ -166,7 +204,7 @@ static void fill_family(struct bgp_peer *p, int index, int64_t now)
     if (bgp_family_has_targets(bgp_rib_families[index]) && !bgp_targets_ready(p, now))
         return;
     begin_refresh(p, index, now);
-    while (s->out.len < BGP_OUT_MOST / 2 && (route = bgp_rib_next(p->speaker->rib[index], f->told)) != NULL) {
+    while (s->out.len < BGP_OUT_MOST / 2 && (route = bgp_rib_next(p->rib[index], f->told)) != NULL) {
         tell(p, index, route, &m);
         /* There is room for it; only memory can lack, and then the peer must begin anew. */
         if (m.len && bgp_session_send(s, m.bytes, m.len, now)) {
@@ -191,10 +229,10 @@ void bgp_output_begin(struct bgp_peer *p)
 {
     for (int i = 0; i < BGP_RIBS; i++) {
         struct bgp_peer_family *f = &p->family[i];
-        bgp_rib_untell(p->speaker->rib[i], p->number);
+        bgp_rib_untell(p->rib[i], p->number);
         f->told = f->sure = 0;
         f->end_sent = f->refresh = f->refreshing = false;
-        f->end_after = bgp_rib_version(p->speaker->rib[i]);
+        f->end_after = bgp_rib_version(p->rib[i]);
     }
 }
 

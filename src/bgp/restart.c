@@ -39,12 +39,12 @@ void bgp_restart_session_down(
         struct bgp_peer_family *f = &p->family[i];
         f->ended = f->refreshed = false;
         if (!g) {
-            bgp_rib_drop_source(p->speaker->rib[i], p->number);
+            bgp_rib_drop_source(p->rib[i], p->number);
             f->stale_until_ns = f->long_lived_until_ns = INT64_MAX;
             continue;
         }
-        bgp_rib_sweep_stale(p->speaker->rib[i], p->number); /* stale ones of the restart before are not kept twice */
-        bgp_rib_mark_stale(p->speaker->rib[i], p->number, false);
+        bgp_rib_sweep_stale(p->rib[i], p->number); /* stale ones of the restart before are not kept twice */
+        bgp_rib_mark_stale(p->rib[i], p->number, false);
         f->stale_until_ns = now + open->restart_time_s * NS_PER_S;
         f->long_lived_s = p->config.session.long_lived_time_s ? g->long_lived : 0;
     }
@@ -61,7 +61,7 @@ void bgp_restart_session_up(struct bgp_peer *p, const struct bgp_open *open)
         if (!waits)
             continue;
         if (!g || !g->forwarding)
-            bgp_rib_sweep_stale(p->speaker->rib[i], p->number);
+            bgp_rib_sweep_stale(p->rib[i], p->number);
         f->long_lived_until_ns = INT64_MAX;
         f->stale_until_ns = g && g->forwarding ? p->now + STALE_MOST_NS : INT64_MAX;
     }
@@ -73,7 +73,7 @@ static void sweep(struct bgp_peer *p, int i)
     struct bgp_peer_family *f = &p->family[i];
     f->stale_until_ns = f->long_lived_until_ns = INT64_MAX;
     f->refreshed = false;
-    bgp_rib_sweep_stale(p->speaker->rib[i], p->number);
+    bgp_rib_sweep_stale(p->rib[i], p->number);
     p->targets_changed |= bgp_rib_families[i] == BGP_RTC;
 }
 
@@ -96,8 +96,8 @@ void bgp_restart_refresh(struct bgp_peer *p, uint32_t family, enum bgp_refresh_k
     if (kind == BGP_REFRESH_END && f->refreshed) {
         sweep(p, i);
     } else if (kind == BGP_REFRESH_BEGIN && (f->ended || !p->side[p->up].peer.graceful)) { /* RFC 7313 4.2 */
-        bgp_rib_sweep_stale(p->speaker->rib[i], p->number);
-        bgp_rib_mark_stale(p->speaker->rib[i], p->number, false);
+        bgp_rib_sweep_stale(p->rib[i], p->number);
+        bgp_rib_mark_stale(p->rib[i], p->number, false);
         f->refreshed = true;
         f->stale_until_ns = p->now + STALE_MOST_NS;
     }
@@ -136,7 +136,8 @@ bool bgp_restart_may_end(struct bgp_peer *p, int rib, int64_t now)
     if (!passes_on || bgp_rib_families[rib] == BGP_RTC || !bgp_restart_going_on(s, now))
         return true;
     for (unsigned i = 1; i < BGP_PEERS_MOST; i++)
-        if (s->peers[i] && s->peers[i] != p && owes_end_of_rib(s->peers[i], rib))
+        if (s->peers[i] && s->peers[i] != p && s->peers[i]->rib[rib] == p->rib[rib] &&
+            owes_end_of_rib(s->peers[i], rib))
             return false;
     return true;
 }
@@ -149,7 +150,7 @@ static void expire(struct bgp_peer *p, int i, int64_t now)
     if (now >= f->stale_until_ns) {
         f->stale_until_ns = INT64_MAX;
         if (f->long_lived_s && p->up < 0) {
-            bgp_rib_mark_stale(p->speaker->rib[i], p->number, true);
+            bgp_rib_mark_stale(p->rib[i], p->number, true);
             f->long_lived_until_ns = now + f->long_lived_s * NS_PER_S;
         } else {
             sweep(p, i);

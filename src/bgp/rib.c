@@ -1,6 +1,5 @@
 #include "bgp/rib.h"
 
-#include "base/rng.h"
 #include "bgp/best.h"
 
 #include <errno.h>
@@ -23,7 +22,7 @@ struct bgp_rib {
     struct entry *log;
     size_t log_len, log_cap;
     uint64_t version, forgotten; /* routes that were gone up to `forgotten` have been released */
-    uint32_t from[BGP_PEERS_MOST];
+    uint32_t from[BGP_SOURCES];
 };
 
 int bgp_rib_create(struct bgp_rib **ret, uint32_t family, struct bgp_attribute_table *t, const struct bgp_rib_above *a)
@@ -93,15 +92,9 @@ uint64_t bgp_rib_version(const struct bgp_rib *r)
 
 /* --- the table ------------------------------------------------------------------------------------------------------------ */
 
-static uint32_t hash_key(const uint8_t *key, uint8_t len)
+static uint32_t hash_key(const struct bgp_rib *r, const uint8_t *key, uint8_t len)
 {
-    uint64_t h = len, w;
-    for (unsigned at = 0; at < len; at += 8) {
-        w = 0;
-        memcpy(&w, key + at, len - at < 8 ? len - at : 8);
-        h = rng_mix(h ^ w) + 0x9e3779b97f4a7c15u;
-    }
-    return (uint32_t)rng_mix(h);
+    return (uint32_t)siphash(bgp_attribute_table_seed(r->attributes), key, len);
 }
 
 static struct bgp_route *look_up(const struct bgp_rib *r, uint32_t hash, const uint8_t *key, uint8_t len)
@@ -114,7 +107,7 @@ static struct bgp_route *look_up(const struct bgp_rib *r, uint32_t hash, const u
 
 const struct bgp_route *bgp_rib_find(const struct bgp_rib *r, const uint8_t *key, uint8_t key_len)
 {
-    return look_up(r, hash_key(key, key_len), key, key_len);
+    return look_up(r, hash_key(r, key, key_len), key, key_len);
 }
 
 static void grow(struct bgp_rib *r)
@@ -136,7 +129,7 @@ static void grow(struct bgp_rib *r)
 
 static struct bgp_route *obtain(struct bgp_rib *r, const uint8_t *key, uint8_t len)
 {
-    uint32_t hash = hash_key(key, len);
+    uint32_t hash = hash_key(r, key, len);
     struct bgp_route *e = look_up(r, hash, key, len);
     if (e)
         return e;
@@ -281,12 +274,17 @@ static void select_best(struct bgp_rib *r, struct bgp_route *e, bool changed)
         r->above.best(r->above.user, r->family, e, before);
 }
 
-static struct bgp_path **place(struct bgp_route *e, uint16_t source)
+static struct bgp_path **place(struct bgp_route *e, uint16_t source, uint64_t id)
 {
     struct bgp_path **p = &e->paths;
-    while (*p && (*p)->source < source)
+    while (*p && ((*p)->source < source || ((*p)->source == source && (*p)->id < id)))
         p = &(*p)->next;
     return p;
+}
+
+static bool is(const struct bgp_path *p, uint16_t source, uint64_t id)
+{
+    return p && p->source == source && p->id == id;
 }
 
 static bool says_the_same(const struct bgp_path *p, const struct bgp_nlri *n, const struct bgp_attributes *a)
@@ -299,13 +297,13 @@ int bgp_rib_announce(
     struct bgp_rib *r, const struct bgp_nlri *n, uint16_t source, bool ibgp, struct bgp_attributes *a, int64_t now)
 {
     struct bgp_route *e = n->raw_len <= BGP_NLRI_KEY_MOST && reserve(r) == 0 ? obtain(r, n->key, n->key_len) : NULL;
-    struct bgp_path **at = e ? place(e, source) : NULL, *p = at ? *at : NULL;
-    if (p && p->source == source && says_the_same(p, n, a)) {
+    struct bgp_path **at = e ? place(e, source, n->path_id) : NULL, *p = at ? *at : NULL;
+    if (is(p, source, n->path_id) && says_the_same(p, n, a)) {
         p->stale = false;
         bgp_attributes_drop(r->attributes, a);
         return 0;
     }
-    bool replaces = p && p->source == source;
+    bool replaces = is(p, source, n->path_id);
     struct bgp_path *fresh = replaces ? p : e ? calloc(1, sizeof *fresh) : NULL;
     if (!fresh) {
         if (e && !e->paths && !e->version)
@@ -323,6 +321,7 @@ int bgp_rib_announce(
     }
     fresh->attributes = a;
     fresh->source = source;
+    fresh->id = n->path_id;
     fresh->ibgp = ibgp;
     fresh->stale = fresh->long_lived_stale = false;
     fresh->since_ns = now;
@@ -332,8 +331,9 @@ int bgp_rib_announce(
     return 0;
 }
 
-/* Takes the path out, chooses again while it still exists (whoever hears of it may compare), then frees it. */
-static void remove_path(struct bgp_rib *r, struct bgp_route *e, struct bgp_path **at)
+/* Takes the path out, chooses again while it still exists (whoever hears of it may compare), then frees it. True: the route
+ * went with it. */
+static bool remove_path(struct bgp_rib *r, struct bgp_route *e, struct bgp_path **at)
 {
     struct bgp_path *p = *at;
     *at = p->next;
@@ -344,66 +344,78 @@ static void remove_path(struct bgp_rib *r, struct bgp_route *e, struct bgp_path 
         r->with_best--;
     }
     free_path(r, p);
-    if (!e->paths && e->version <= r->forgotten) { /* nobody was told of it, or everybody that it is of no use */
-        unlog(r, e);
-        release(r, e);
-    }
+    if (e->paths || e->version > r->forgotten)
+        return false;
+    unlog(r, e); /* nobody was told of it, or everybody that it is of no use */
+    release(r, e);
+    return true;
 }
 
-bool bgp_rib_withdraw(struct bgp_rib *r, const uint8_t *key, uint8_t key_len, uint16_t source)
+bool bgp_rib_withdraw(struct bgp_rib *r, const uint8_t *key, uint8_t key_len, uint16_t source, uint64_t id)
 {
-    struct bgp_route *e = look_up(r, hash_key(key, key_len), key, key_len);
-    struct bgp_path **at = e ? place(e, source) : NULL;
-    if (!at || !*at || (*at)->source != source)
+    struct bgp_route *e = look_up(r, hash_key(r, key, key_len), key, key_len);
+    struct bgp_path **at = e ? place(e, source, id) : NULL;
+    if (!at || !is(*at, source, id))
         return false;
     remove_path(r, e, at);
     return true;
 }
 
-/* Calls `visit` for a source's path of every route, wherever in the table; it may remove that path. */
+/* Calls `visit` for a source's paths of every route, wherever in the table. It may remove the path that it is shown: then it
+ * says so, and whether the route went too. */
+enum visited { STAYS, REMOVED, ROUTE_GONE };
+
 static void each_of(
-    struct bgp_rib *r, uint16_t source, void (*visit)(struct bgp_rib *, struct bgp_route *, struct bgp_path **))
+    struct bgp_rib *r, uint16_t source, enum visited (*visit)(struct bgp_rib *, struct bgp_route *, struct bgp_path **))
 {
     for (size_t i = 0; i < r->n_buckets && r->from[source]; i++)
         for (struct bgp_route *e = r->bucket[i], *next; e; e = next) {
+            enum visited what = STAYS;
             next = e->chain;
-            struct bgp_path **at = place(e, source);
-            if (*at && (*at)->source == source)
-                visit(r, e, at);
+            struct bgp_path **at = place(e, source, 0);
+            while (what != ROUTE_GONE && *at && (*at)->source == source) {
+                what = visit(r, e, at);
+                if (what == STAYS)
+                    at = &(*at)->next;
+            }
         }
+}
+
+static enum visited drop(struct bgp_rib *r, struct bgp_route *e, struct bgp_path **at)
+{
+    return remove_path(r, e, at) ? ROUTE_GONE : REMOVED;
 }
 
 void bgp_rib_drop_source(struct bgp_rib *r, uint16_t source)
 {
-    each_of(r, source, remove_path);
+    each_of(r, source, drop);
 }
 
-static void remove_if_stale(struct bgp_rib *r, struct bgp_route *e, struct bgp_path **at)
+static enum visited drop_stale(struct bgp_rib *r, struct bgp_route *e, struct bgp_path **at)
 {
-    if ((*at)->stale)
-        remove_path(r, e, at);
+    return (*at)->stale ? drop(r, e, at) : STAYS;
 }
 
 void bgp_rib_sweep_stale(struct bgp_rib *r, uint16_t source)
 {
-    each_of(r, source, remove_if_stale);
+    each_of(r, source, drop_stale);
 }
 
-static void mark(struct bgp_rib *r, struct bgp_route *e, struct bgp_path **at)
+static enum visited mark(struct bgp_rib *r, struct bgp_route *e, struct bgp_path **at)
 {
     (void)r, (void)e;
     (*at)->stale = true;
+    return STAYS;
 }
 
-static void mark_long_lived(struct bgp_rib *r, struct bgp_route *e, struct bgp_path **at)
+static enum visited mark_long_lived(struct bgp_rib *r, struct bgp_route *e, struct bgp_path **at)
 {
-    if ((*at)->attributes->no_llgr) {
-        remove_path(r, e, at);
-        return;
-    }
+    if ((*at)->attributes->no_llgr)
+        return drop(r, e, at);
     (*at)->stale = (*at)->long_lived_stale = true;
     if (reserve(r) == 0)
         select_best(r, e, e->best == *at);
+    return STAYS;
 }
 
 void bgp_rib_mark_stale(struct bgp_rib *r, uint16_t source, bool long_lived)

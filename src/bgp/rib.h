@@ -9,9 +9,15 @@
 
 #define BGP_PEERS_MOST 512u
 #define BGP_SELF       0u /* source of routes that start here */
+/* Sources of a VRF's table: the VPN routes imported into it, by the family that carried them. */
+#define BGP_IMPORTED_EVPN  512u
+#define BGP_IMPORTED_VPNV4 513u
+#define BGP_IMPORTED_VPNV6 514u
+#define BGP_SOURCES        515u
 
 struct bgp_path {
-    struct bgp_path *next; /* of the same route, in order of source */
+    struct bgp_path *next; /* of the same route, in order of source and id */
+    uint64_t id;           /* tells paths of one source apart: as announced (bgp_nlri.path_id) */
     struct bgp_attributes *attributes;
     uint16_t source; /* peer number, BGP_SELF */
     bool stale, long_lived_stale, ibgp;
@@ -51,7 +57,7 @@ size_t bgp_rib_bytes(const struct bgp_rib *r);
 int bgp_rib_announce(
     struct bgp_rib *r, const struct bgp_nlri *n, uint16_t source, bool ibgp, struct bgp_attributes *a, int64_t now);
 /* False: the source had not announced it. */
-bool bgp_rib_withdraw(struct bgp_rib *r, const uint8_t *key, uint8_t key_len, uint16_t source);
+bool bgp_rib_withdraw(struct bgp_rib *r, const uint8_t *key, uint8_t key_len, uint16_t source, uint64_t id);
 uint32_t bgp_rib_from(const struct bgp_rib *r, uint16_t source); /* paths held of a source: prefix limits */
 void bgp_rib_drop_source(struct bgp_rib *r, uint16_t source);
 /* Graceful restart: a source's paths stay while stale; sweeping drops those that were not announced anew. */

@@ -21,6 +21,7 @@ struct model {
     int best_calls;
 };
 
+static const struct siphash_seed hash_seed = {{3, 4}};
 static uint32_t dead_hop = UINT32_MAX; /* next hop that cannot be reached */
 
 static uint32_t metric(void *user, const uint8_t *next_hop, uint8_t len)
@@ -101,7 +102,7 @@ static void withdraw(struct bgp_rib *rib, struct model *m, unsigned key, int sou
     uint8_t raw[64];
     struct bgp_nlri n;
     nlri_of(key, raw, &n);
-    assert_int_equal(bgp_rib_withdraw(rib, n.key, n.key_len, (uint16_t)source), m->path[key][source].there);
+    assert_int_equal(bgp_rib_withdraw(rib, n.key, n.key_len, (uint16_t)source, 0), m->path[key][source].there);
     m->path[key][source].there = false;
 }
 
@@ -194,7 +195,7 @@ static void test_against_a_naive_model(void **state)
         struct bgp_rib *rib;
         struct bgp_rib_above above = {.user = &m, .metric = metric, .best = on_best};
         dead_hop = UINT32_MAX;
-        assert_int_equal(bgp_attribute_table_create(&t), 0);
+        assert_int_equal(bgp_attribute_table_create(&t, &hash_seed), 0);
         assert_int_equal(bgp_rib_create(&rib, BGP_IPV6_UNICAST, t, &above), 0);
         for (uint64_t i = 0; i < STEPS; i++) {
             one_step(rib, t, &m, seed, i);
@@ -229,7 +230,7 @@ static void test_a_route_that_dies_unreachable_is_forgotten(void **state)
     struct bgp_rib *rib;
     struct bgp_rib_above above = {.user = &m, .metric = metric};
     dead_hop = UINT32_MAX;
-    assert_int_equal(bgp_attribute_table_create(&t), 0);
+    assert_int_equal(bgp_attribute_table_create(&t, &hash_seed), 0);
     assert_int_equal(bgp_rib_create(&rib, BGP_IPV6_UNICAST, t, &above), 0);
     announce(rib, t, &m, 1, 1, 4);
     dead_hop = 4;
@@ -250,7 +251,7 @@ static void test_what_says_the_same_changes_nothing(void **state)
     struct bgp_rib *rib;
     struct bgp_rib_above above = {.user = &m, .metric = metric, .best = on_best};
     dead_hop = UINT32_MAX;
-    assert_int_equal(bgp_attribute_table_create(&t), 0);
+    assert_int_equal(bgp_attribute_table_create(&t, &hash_seed), 0);
     assert_int_equal(bgp_rib_create(&rib, BGP_IPV6_UNICAST, t, &above), 0);
     announce(rib, t, &m, 1, 1, 0);
     uint64_t version = bgp_rib_version(rib);
@@ -272,7 +273,7 @@ static void test_flapping_costs_no_memory(void **state)
     struct bgp_rib *rib;
     struct bgp_rib_above above = {.user = &m, .metric = metric};
     dead_hop = UINT32_MAX;
-    assert_int_equal(bgp_attribute_table_create(&t), 0);
+    assert_int_equal(bgp_attribute_table_create(&t, &hash_seed), 0);
     assert_int_equal(bgp_rib_create(&rib, BGP_IPV6_UNICAST, t, &above), 0);
     for (int i = 0; i < 200000; i++) {
         announce(rib, t, &m, (unsigned)i % 3, 1, 0);

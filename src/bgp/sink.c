@@ -134,5 +134,5 @@ int bgp_withdraw(struct bgp_speaker *s, uint32_t family, const uint8_t *raw, uns
     int i = bgp_rib_index(family);
     if (i < 0 || own_nlri(family, raw, raw_len, &n))
         return -EINVAL;
-    return bgp_rib_withdraw(s->rib[i], n.key, n.key_len, BGP_SELF) ? 0 : -ENOENT;
+    return bgp_rib_withdraw(s->rib[i], n.key, n.key_len, BGP_SELF, 0) ? 0 : -ENOENT;
 }

@@ -22,14 +22,18 @@ int bgp_rib_index(uint32_t family)
 
 /* --- what RIBs ask ---------------------------------------------------------------------------------------------------- */
 
-static uint32_t metric(void *user, const uint8_t *next_hop, uint8_t len)
+uint32_t bgp_next_hop_metric(const struct bgp_speaker *s, const uint8_t *next_hop, uint8_t len)
 {
-    const struct bgp_speaker *s = user;
     const uint8_t *hop = len == 24 || len == 48 ? next_hop + 8 : next_hop; /* VPN next hops carry an RD of zero */
     for (size_t i = 0; len >= 16 && i < s->n_metrics; i++)
         if (memcmp(s->metrics[i].next_hop.b, hop, 16) == 0)
             return s->metrics[i].metric;
     return 0;
+}
+
+static uint32_t metric(void *user, const uint8_t *next_hop, uint8_t len)
+{
+    return bgp_next_hop_metric(user, next_hop, len);
 }
 
 static void peer_order(void *user, uint16_t source, uint8_t ret_identifier[4], struct ip_addr *ret_address)
@@ -48,7 +52,7 @@ int bgp_speaker_create(
     struct bgp_speaker **ret, const struct bgp_speaker_config *c, const struct bgp_sink *sink, struct error *err)
 {
     struct bgp_speaker *s = calloc(1, sizeof *s);
-    if (!s || bgp_attribute_table_create(&s->attributes))
+    if (!s || bgp_attribute_table_create(&s->attributes, &c->seed))
         goto no_memory;
     s->config = *c;
     if (sink)
@@ -81,6 +85,10 @@ void bgp_speaker_free(struct bgp_speaker *s)
     s->sink = (struct bgp_sink){0};
     for (int i = 0; i < BGP_RIBS; i++)
         bgp_rib_free(s->rib[i]);
+    for (struct bgp_vrf *v = s->vrfs, *next; v; v = next) {
+        next = v->next;
+        bgp_vrf_free(v);
+    }
     for (unsigned i = 0; i < BGP_PEERS_MOST; i++)
         if (s->peers[i])
             free_peer(s->peers[i]);
@@ -100,6 +108,8 @@ size_t bgp_speaker_bytes(const struct bgp_speaker *s)
     size_t n = bgp_attribute_table_bytes(s->attributes);
     for (int i = 0; i < BGP_RIBS; i++)
         n += bgp_rib_bytes(s->rib[i]);
+    for (const struct bgp_vrf *v = s->vrfs; v; v = v->next)
+        n += sizeof *v + v->len + bgp_rib_bytes(v->rib[0]) + bgp_rib_bytes(v->rib[1]);
     return n;
 }
 
@@ -120,6 +130,9 @@ int bgp_next_hop_set(struct bgp_speaker *s, const struct ip6 *next_hop, uint32_t
     s->metrics[i].metric = value;
     for (int k = 0; k < BGP_RIBS; k++)
         bgp_rib_select_all(s->rib[k]);
+    for (struct bgp_vrf *v = s->vrfs; v; v = v->next)
+        for (int k = 0; k < 2; k++)
+            bgp_rib_select_all(v->rib[k]);
     return 0;
 }
 
@@ -130,31 +143,72 @@ static bool same_address(const struct ip_addr *a, const struct ip_addr *b)
     return a->family == b->family && memcmp(a->a.b, b->a.b, a->family == IP_V4 ? 4 : 16) == 0;
 }
 
+/* VRF 0: the provider's network. Customers may have the same addresses as others. */
+static uint16_t peer_in(const struct bgp_speaker *s, uint32_t vrf, const struct ip_addr *from)
+{
+    for (uint16_t i = 1; i < BGP_PEERS_MOST; i++) {
+        const struct bgp_peer_config *c = s->peers[i] ? &s->peers[i]->config : NULL;
+        if (c && (c->kind == BGP_PEER_CUSTOMER ? c->customer.vrf : 0) == vrf && same_address(&c->address, from))
+            return i;
+    }
+    return 0;
+}
+
 uint16_t bgp_peer_of_address(const struct bgp_speaker *s, const struct ip_addr *from)
 {
-    for (uint16_t i = 1; i < BGP_PEERS_MOST; i++)
-        if (s->peers[i] && same_address(&s->peers[i]->config.address, from))
-            return i;
+    return peer_in(s, 0, from);
+}
+
+uint16_t bgp_peer_of_customer(const struct bgp_speaker *s, uint32_t vrf, const struct ip_addr *from)
+{
+    return vrf ? peer_in(s, vrf, from) : 0;
+}
+
+struct bgp_rib *bgp_peer_rib(const struct bgp_speaker *s, uint16_t peer, uint32_t family)
+{
+    int i = bgp_rib_index(family);
+    return i >= 0 && peer < BGP_PEERS_MOST && s->peers[peer] ? s->peers[peer]->rib[i] : NULL;
+}
+
+static int check_customer(const struct bgp_speaker *s, const struct bgp_peer_config *c, struct error *err)
+{
+    if (!bgp_vrf_find(s, c->customer.vrf))
+        return error_set(err, EINVAL, "a customer's peer needs a VRF: there is no VRF %u", c->customer.vrf);
+    for (int i = 0; i < c->session.n_families; i++)
+        if (c->session.families[i] != BGP_IPV4_UNICAST && c->session.families[i] != BGP_IPV6_UNICAST)
+            return error_set(err, EINVAL, "with a customer only IPv4 and IPv6 unicast are spoken");
     return 0;
 }
 
 static int check_peer(const struct bgp_speaker *s, const struct bgp_peer_config *c, struct error *err)
 {
     bool internal = c->session.local_as == c->session.peer_as;
+    bool customer = c->kind == BGP_PEER_CUSTOMER;
     if (c->session.local_as == 0 || c->session.peer_as == 0)
         return error_set(err, EINVAL, "a BGP peer needs an AS number on both sides");
-    if (internal != (c->kind != BGP_PEER_LINK))
-        return error_set(
-            err, EINVAL, "a peer over a link has another AS number than ours, any other peer has the same");
+    if (internal != (c->kind != BGP_PEER_LINK && !customer))
+        return error_set(err, EINVAL,
+            "a peer over a link and a customer have another AS number than ours, any other peer has the same");
     if (c->kind == BGP_PEER_CLIENT && s->config.role != BGP_REFLECTOR)
         return error_set(err, EINVAL, "only a reflector has clients");
     if (c->session.hold_time_s == 1 || c->session.hold_time_s == 2)
         return error_set(err, EINVAL, "a hold time of %u s is not allowed: 0 or at least 3", c->session.hold_time_s);
     if (c->session.n_families == 0 || c->session.n_families > BGP_FAMILIES_MOST)
         return error_set(err, EINVAL, "a BGP peer needs 1 to %d address families", BGP_FAMILIES_MOST);
-    if (bgp_peer_of_address(s, &c->address))
-        return error_set(err, EEXIST, "there is already a BGP peer with this address");
-    return 0;
+    int rc = customer ? check_customer(s, c, err) : 0;
+    if (rc == 0 && peer_in(s, customer ? c->customer.vrf : 0, &c->address))
+        rc = error_set(err, EEXIST, "there is already a BGP peer with this address");
+    return rc;
+}
+
+static void choose_tables(struct bgp_peer *p)
+{
+    memcpy(p->rib, p->speaker->rib, sizeof p->rib);
+    if (p->config.kind != BGP_PEER_CUSTOMER)
+        return;
+    struct bgp_vrf *v = bgp_vrf_find(p->speaker, p->config.customer.vrf);
+    p->rib[bgp_rib_index(BGP_IPV4_UNICAST)] = v->rib[0];
+    p->rib[bgp_rib_index(BGP_IPV6_UNICAST)] = v->rib[1];
 }
 
 int bgp_peer_add(struct bgp_speaker *s, const struct bgp_peer_config *c, int64_t now, uint16_t *ret, struct error *err)
@@ -173,6 +227,7 @@ int bgp_peer_add(struct bgp_speaker *s, const struct bgp_peer_config *c, int64_t
     *p = (struct bgp_peer){.speaker = s, .number = number, .config = *c, .up = -1, .now = now};
     for (int i = 0; i < BGP_RIBS; i++)
         p->family[i].stale_until_ns = p->family[i].long_lived_until_ns = INT64_MAX;
+    choose_tables(p);
     p->targets_until_ns = INT64_MAX;
     bgp_connection_init(p, BGP_CONNECTED);
     bgp_connection_init(p, BGP_ACCEPTED);
@@ -194,8 +249,8 @@ int bgp_peer_remove(struct bgp_speaker *s, uint16_t peer, int64_t now)
     for (int side = 0; side < BGP_SIDES; side++)
         bgp_session_stop(&p->side[side], BGP_CEASE_DECONFIGURED, NULL, now);
     for (int i = 0; i < BGP_RIBS; i++) {
-        bgp_rib_drop_source(s->rib[i], peer);
-        bgp_rib_untell(s->rib[i], peer);
+        bgp_rib_drop_source(p->rib[i], peer);
+        bgp_rib_untell(p->rib[i], peer);
     }
     s->peers[peer] = NULL;
     free_peer(p);
@@ -222,19 +277,18 @@ const struct bgp_session *bgp_peer_best_session(const struct bgp_speaker *s, uin
 
 /* --- time ------------------------------------------------------------------------------------------------------------------------ */
 
-/* What every established peer knows need not be remembered for telling. */
-static void forget_told(struct bgp_speaker *s)
+/* What every established peer knows, and every VRF has read, need not be remembered for telling. */
+static void forget_told(struct bgp_speaker *s, struct bgp_rib *rib, int family)
 {
-    for (int i = 0; i < BGP_RIBS; i++) {
-        uint64_t least = bgp_rib_version(s->rib[i]);
-        for (unsigned k = 1; k < BGP_PEERS_MOST; k++) {
-            const struct bgp_peer *p = s->peers[k];
-            if (p && p->up >= 0 && bgp_session_family(&p->side[p->up], bgp_rib_families[i]) &&
-                p->family[i].told < least)
-                least = p->family[i].told;
-        }
-        bgp_rib_forget(s->rib[i], least);
+    uint64_t least = bgp_rib_version(rib), passed = bgp_vrf_passed(s, rib);
+    least = passed < least ? passed : least;
+    for (unsigned k = 1; k < BGP_PEERS_MOST; k++) {
+        const struct bgp_peer *p = s->peers[k];
+        if (p && p->rib[family] == rib && p->up >= 0 && bgp_session_family(&p->side[p->up], bgp_rib_families[family]) &&
+            p->family[family].told < least)
+            least = p->family[family].told;
     }
+    bgp_rib_forget(rib, least);
 }
 
 int64_t bgp_speaker_poll(struct bgp_speaker *s, int64_t now)
@@ -244,6 +298,12 @@ int64_t bgp_speaker_poll(struct bgp_speaker *s, int64_t now)
         int64_t due = s->peers[i] ? bgp_connection_poll(s->peers[i], now) : INT64_MAX;
         next = due < next ? due : next;
     }
-    forget_told(s);
+    bgp_vrf_pass(s, now);
+    for (int i = 0; i < BGP_RIBS; i++)
+        forget_told(s, s->rib[i], i);
+    for (struct bgp_vrf *v = s->vrfs; v; v = v->next) {
+        forget_told(s, v->rib[0], bgp_rib_index(BGP_IPV4_UNICAST));
+        forget_told(s, v->rib[1], bgp_rib_index(BGP_IPV6_UNICAST));
+    }
     return next;
 }

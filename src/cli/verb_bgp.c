@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 static const uint32_t all_families[] = {
@@ -34,7 +35,7 @@ static void on_state(void *user, uint16_t peer, enum bgp_state state, const stru
     log_info("BGP session with %s is %s%s%s", address, state == BGP_ESTABLISHED ? "up" : "down", why ? ": " : "", text);
 }
 
-/* "ADDRESS[,md5=KEY][,port=N][,limit=N][,passive][,gtsm]" */
+/* "ADDRESS[,md5=KEY][,port=N][,limit=N][,passive][,gtsm][,next-hop-v6]" */
 static int add_peer(struct reflector *r, const char *operand, uint32_t as, struct error *err)
 {
     char copy[512], *rest, *word;
@@ -55,11 +56,13 @@ static int add_peer(struct reflector *r, const char *operand, uint32_t as, struc
             c.prefixes_most = (uint32_t)strtoul(word + 6, NULL, 10);
         else if (strcmp(word, "passive") == 0)
             c.session.passive = true;
+        else if (strcmp(word, "next-hop-v6") == 0)
+            c.six_hops_assumed = true;
         else if (strcmp(word, "gtsm") == 0)
             sockets.secure.gtsm = true;
         else
-            rc = error_set(
-                err, EINVAL, "\"%s\" in peer %s: known are md5=KEY, port=N, limit=N, passive and gtsm", word, operand);
+            rc = error_set(err, EINVAL,
+                "\"%s\" in peer %s: known are md5=KEY, port=N, limit=N, passive, gtsm and next-hop-v6", word, operand);
     }
     if (rc == 0)
         rc = bgp_peer_add(r->speaker, &c, clock_now_ns(), &sockets.peer, err);
@@ -107,6 +110,8 @@ static int open_reflector(struct reflector *r, const struct cli_args *args, stru
     if (rc)
         return rc;
     memcpy(c.identifier, id.a.b, 4);
+    if (getrandom(&c.seed, sizeof c.seed, 0) != sizeof c.seed)
+        return error_set(err, errno, "no random bytes: %s", strerror(errno));
     rc = bgp_speaker_create(&r->speaker, &c, &sink, err);
     sockets.speaker = r->speaker;
     sockets.port = (uint16_t)port;
@@ -153,11 +158,13 @@ const struct cli_verb verb_bgp_reflect = {
     .operands = "PEER...",
     .min_operands = 1,
     .max_operands = -1,
-    .about = "A route reflector (RFC 4456) for EVPN, VPNv4, VPNv6, SR Policy and IPv6 unicast that hands on every "
-             "attribute byte\n"
-             "for byte; clients that speak route target constraint get only what they want. PEER is\n"
-             "ADDRESS[,md5=KEY][,port=N][,limit=ROUTES][,passive][,gtsm]. Ends on ^C or SIGTERM; sessions are told to "
-             "cease.",
+    .about =
+        "A route reflector (RFC 4456) for EVPN, VPNv4, VPNv6, SR Policy and IPv6 unicast that hands on every "
+        "attribute byte\n"
+        "for byte; clients that speak route target constraint get only what they want. PEER is\n"
+        "ADDRESS[,md5=KEY][,port=N][,limit=ROUTES][,passive][,gtsm][,next-hop-v6]; next-hop-v6: it takes VPNv4 routes "
+        "with IPv6\n"
+        "next hops though it does not offer RFC 8950. Ends on ^C or SIGTERM; sessions are told to cease.",
     .example = "meridian bgp reflect --as 65000 --id 10.0.0.9 --control /run/bgp.sock fd00::1 fd00::2,md5=secret",
     .options = reflect_options,
     .run = run_reflect,

@@ -1,6 +1,7 @@
 #include "peering/show.h"
 
 #include "base/clock.h"
+#include "bgp/vrf.h"
 #include "wire/ip_text.h"
 
 #include <errno.h>
@@ -61,6 +62,39 @@ static void put_counters(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct bg
         yyjson_mut_obj_add_strcpy(doc, o, "last_fault", s->last_fault);
 }
 
+static void put_refused(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct bgp_refused *r)
+{
+    static const char *const name[BGP_REFUSALS] = {
+        [BGP_REFUSED_AS_LOOP] = "as_loop",
+        [BGP_REFUSED_REFLECTED] = "reflected_before",
+        [BGP_REFUSED_FAULTY] = "malformed",
+        [BGP_REFUSED_OVERLAY] = "segment_and_gateway",
+        [BGP_REFUSED_LIMIT] = "over_limit",
+        [BGP_REFUSED_PROVIDERS] = "provider_attributes",
+        [BGP_UNTOLD_TOO_LONG] = "untold_too_long",
+        [BGP_UNTOLD_SIX_HOP] = "untold_ipv6_next_hop",
+        [BGP_UNTOLD_SITE] = "untold_own_site",
+    };
+    uint64_t all = 0;
+    yyjson_mut_val *counts = yyjson_mut_obj_add_obj(doc, o, "refused");
+    for (int i = 0; i < BGP_REFUSALS; i++) {
+        all += r->count[i];
+        if (r->count[i])
+            yyjson_mut_obj_add_uint(doc, counts, name[i], r->count[i]);
+    }
+    if (!all)
+        return;
+    yyjson_mut_val *last = yyjson_mut_obj_add_obj(doc, o, "last_refused");
+    yyjson_mut_obj_add_strcpy(doc, last, "route", r->route);
+    yyjson_mut_obj_add_str(doc, last, "why", bgp_refusal_text(r->last));
+}
+
+static const char *kind_name(enum bgp_peer_kind kind)
+{
+    static const char *const name[] = {"internal", "client", "link", "customer"};
+    return name[kind];
+}
+
 static void put_peer(yyjson_mut_doc *doc, yyjson_mut_val *list, struct bgp_speaker *s, uint16_t peer, int64_t now)
 {
     const struct bgp_peer_config *config = bgp_peer_config(s, peer);
@@ -71,11 +105,14 @@ static void put_peer(yyjson_mut_doc *doc, yyjson_mut_val *list, struct bgp_speak
     yyjson_mut_obj_add_uint(doc, o, "peer", peer);
     yyjson_mut_obj_add_strcpy(doc, o, "address", ip_addr_print(text, &config->address));
     yyjson_mut_obj_add_uint(doc, o, "as", config->session.peer_as);
+    yyjson_mut_obj_add_str(doc, o, "kind", kind_name(config->kind));
+    if (config->kind == BGP_PEER_CUSTOMER)
+        yyjson_mut_obj_add_uint(doc, o, "vrf", config->customer.vrf);
     yyjson_mut_obj_add_str(doc, o, "state", state_name(session->state));
     yyjson_mut_obj_add_real(doc, o, "since_s", (double)(now - session->state_since_ns) / NS_PER_S);
     yyjson_mut_val *list_of = yyjson_mut_obj_add_arr(doc, o, "families");
     for (unsigned i = 0; i < FAMILIES; i++) {
-        routes += bgp_rib_from(bgp_speaker_rib(s, families[i]), peer);
+        routes += bgp_rib_from(bgp_peer_rib(s, peer, families[i]), peer);
         if (session->state == BGP_ESTABLISHED && bgp_session_family(session, families[i]))
             yyjson_mut_arr_add_str(doc, list_of, peering_family_name(families[i]));
     }
@@ -87,6 +124,7 @@ static void put_peer(yyjson_mut_doc *doc, yyjson_mut_val *list, struct bgp_speak
         yyjson_mut_obj_add_bool(doc, o, "last_error_sent", session->last_sent);
     }
     put_counters(doc, o, session);
+    put_refused(doc, o, bgp_peer_refused(s, peer));
 }
 
 int peering_show_peers(struct bgp_speaker *s, int64_t now, struct buf *ret)
@@ -100,7 +138,8 @@ int peering_show_peers(struct bgp_speaker *s, int64_t now, struct buf *ret)
     return finish(doc, ret);
 }
 
-static void put_path(yyjson_mut_doc *doc, yyjson_mut_val *list, uint32_t family, const struct bgp_path *p, bool best)
+static void put_path(
+    yyjson_mut_doc *doc, yyjson_mut_val *list, uint32_t vrf, uint32_t family, const struct bgp_path *p, bool best)
 {
     char text[256];
     uint16_t len;
@@ -108,13 +147,21 @@ static void put_path(yyjson_mut_doc *doc, yyjson_mut_val *list, uint32_t family,
     const struct bgp_attributes *a = p->attributes;
     yyjson_mut_val *o = yyjson_mut_arr_add_obj(doc, list);
     yyjson_mut_obj_add_str(doc, o, "family", peering_family_name(family));
+    if (vrf)
+        yyjson_mut_obj_add_uint(doc, o, "vrf", vrf);
     yyjson_mut_obj_add_strcpy(doc, o, "route", bgp_nlri_text(family, p->raw, p->raw_len, text, sizeof text));
     yyjson_mut_obj_add_uint(doc, o, "source", p->source);
+    if (p->source >= BGP_IMPORTED_EVPN)
+        yyjson_mut_obj_add_bool(doc, o, "imported", true);
     yyjson_mut_obj_add_bool(doc, o, "best", best);
     yyjson_mut_obj_add_bool(doc, o, "stale", p->stale);
     yyjson_mut_obj_add_uint(doc, o, "local_pref", a->local_pref);
     yyjson_mut_obj_add_uint(doc, o, "path_length", a->path_length);
-    if (a->next_hop_len >= 16) {
+    if (a->next_hop_len == 4) {
+        struct ip_addr four = {.family = IP_V4};
+        memcpy(four.a.b, a->next_hop, 4);
+        yyjson_mut_obj_add_strcpy(doc, o, "next_hop", ip_addr_print(text, &four));
+    } else if (a->next_hop_len >= 16) {
         struct ip6 hop;
         memcpy(hop.b, a->next_hop + (a->next_hop_len == 24 || a->next_hop_len == 48 ? 8 : 0), 16);
         yyjson_mut_obj_add_strcpy(doc, o, "next_hop", ip6_print(text, &hop));
@@ -134,6 +181,15 @@ static void put_path(yyjson_mut_doc *doc, yyjson_mut_val *list, uint32_t family,
     }
 }
 
+static void put_rib(
+    yyjson_mut_doc *doc, yyjson_mut_val *list, uint32_t vrf, uint32_t family, const struct bgp_rib *rib, unsigned most)
+{
+    const struct bgp_route *r = bgp_rib_next(rib, 0);
+    for (unsigned n = 0; r && n < most; r = bgp_rib_next(rib, r->version), n++)
+        for (const struct bgp_path *p = r->paths; p; p = p->next)
+            put_path(doc, list, vrf, family, p, p == r->best);
+}
+
 int peering_show_routes(struct bgp_speaker *s, unsigned most, int64_t now, struct buf *ret)
 {
     (void)now;
@@ -143,12 +199,12 @@ int peering_show_routes(struct bgp_speaker *s, unsigned most, int64_t now, struc
     yyjson_mut_doc_set_root(doc, root);
     for (unsigned i = 0; i < FAMILIES; i++) {
         const struct bgp_rib *rib = bgp_speaker_rib(s, families[i]);
-        const struct bgp_route *r = bgp_rib_next(rib, 0);
         yyjson_mut_obj_add_uint(doc, total, peering_family_name(families[i]), bgp_rib_count(rib));
-        for (unsigned n = 0; r && n < most; r = bgp_rib_next(rib, r->version), n++)
-            for (const struct bgp_path *p = r->paths; p; p = p->next)
-                put_path(doc, list, families[i], p, p == r->best);
+        put_rib(doc, list, 0, families[i], rib, most);
     }
+    for (unsigned i = 0; bgp_vrf_at(s, i); i++)
+        for (unsigned k = 0; k < 2; k++) /* the first two of families[] */
+            put_rib(doc, list, bgp_vrf_at(s, i), families[k], bgp_vrf_rib(s, bgp_vrf_at(s, i), families[k]), most);
     return finish(doc, ret);
 }
 

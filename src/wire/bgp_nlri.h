@@ -12,7 +12,7 @@
 #define BGP_NLRI_KEY_MOST 64u
 
 struct bgp_nlri {
-    uint32_t path_id;   /* RFC 7911; 0 where not negotiated */
+    uint64_t path_id;   /* RFC 7911; 0 where not negotiated. Above the wire: what tells one source's paths apart */
     const uint8_t *raw; /* in the caller's bytes: the NLRI as it came, without path id */
     uint16_t raw_len;
     uint8_t key[BGP_NLRI_KEY_MOST];
