@@ -17,8 +17,6 @@ struct rte_mbuf;
 
 struct event_source {
     void (*fire)(struct event_source *, int64_t now); /* may set any source's moment, its own too */
-    const struct rte_mbuf
-        *soon; /* the packet that it will touch: fetched into the cache a few events before. May be NULL */
     uint32_t id;
 };
 
@@ -32,6 +30,7 @@ struct events {
     uint32_t n;
     uint32_t *place; /* by source id: index in heap, EVENT_NOWHERE: no moment set */
     struct event_source **sources;
+    const struct rte_mbuf **soon; /* by source id: see event_soon */
     uint32_t n_sources, room;
     uint64_t sequence;
     int64_t now_ns;
@@ -43,6 +42,14 @@ struct events {
 
 #define EVENT_NOWHERE UINT32_MAX
 
+/* What a router touches of a small packet (sim/slab.h): the mbuf, our notes, the headers. */
+static inline void event_fetch(const struct rte_mbuf *m)
+{
+    static const uint16_t lines[] = {0, 64, 128, 192, 384, 448};
+    for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+        __builtin_prefetch((const char *)m + lines[i], 1);
+}
+
 void events_init(struct events *e);
 void events_done(struct events *e);
 /* Gives the source its id. Not while running. -ENOMEM. */
@@ -52,6 +59,11 @@ void event_at(struct events *e, struct event_source *s, int64_t at_ns);
 /* As event_at, but a moment that is already nearer stays. */
 void event_by(struct events *e, struct event_source *s, int64_t at_ns);
 void event_never(struct events *e, struct event_source *s);
+/* The packet that it will touch next: fetched into the cache while the event before it fires. NULL: none. */
+static inline void event_soon(struct events *e, const struct event_source *s, const struct rte_mbuf *m)
+{
+    e->soon[s->id] = m;
+}
 bool event_is_set(const struct events *e, const struct event_source *s);
 
 /* Fires the next one if its moment is not after until_ns: true. Otherwise false, and now_ns is until_ns. */

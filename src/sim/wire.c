@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define RING_FIRST     64u
+#define RING_AHEAD     8u                /* entries that the cache is asked for in advance: two lines of it */
 #define CONTROL_JITTER (100 * NS_PER_US) /* by which control frames are held back where the link says no jitter */
 
 /* --- the ring ------------------------------------------------------------------------------------------------------ */
@@ -51,8 +52,9 @@ static void insert(struct wire *w, struct rte_mbuf *m, int64_t at_ns, int64_t no
     for (; i != w->head && w->ring[(i - 1) & w->mask].at_ns > at_ns; i--)
         w->ring[i & w->mask] = w->ring[(i - 1) & w->mask];
     w->ring[i & w->mask] = (struct wire_frame){at_ns, m};
+    __builtin_prefetch(&w->ring[(w->tail + RING_AHEAD) & w->mask], 1);
     if (i == w->head) {
-        w->arrival.soon = m;
+        event_soon(w->events, &w->arrival, m);
         event_at(w->events, &w->arrival, at_ns);
     }
 }
@@ -66,7 +68,10 @@ static void on_arrival(struct event_source *s, int64_t now)
         batch[n++] = w->ring[w->head++ & w->mask].m;
     if (w->head != w->tail) {
         const struct wire_frame *following = &w->ring[w->head & w->mask];
-        s->soon = following->m;
+        __builtin_prefetch(&w->ring[(w->head + RING_AHEAD) & w->mask], 1);
+        if (w->head + 1 != w->tail)
+            event_fetch(w->ring[(w->head + 1) & w->mask].m);
+        event_soon(w->events, s, following->m);
         event_at(w->events, s, following->at_ns);
     }
     w->arrived += n;
@@ -172,7 +177,7 @@ static void next(struct wire *w, int64_t now)
     w->free_at_ns += (int64_t)(t >> 32);
     w->free_at_frac = (uint32_t)t;
     w->sending = m;
-    w->transmitter.soon = m;
+    event_soon(w->events, &w->transmitter, m);
     w->frames++;
     w->bytes += m->pkt_len;
     event_at(w->events, &w->transmitter, w->free_at_ns);
