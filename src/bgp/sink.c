@@ -48,6 +48,11 @@ static void tell_vpn(struct bgp_speaker *s, uint32_t family, const struct bgp_pa
         v.has_service = sid && bgp_srv6_service_decode(&v.service, sid, len, label) == 0;
         v.next_hop = a->next_hop;
         v.next_hop_len = a->next_hop_len;
+        v.local_pref = a->local_pref;
+        v.med = a->med;
+        v.path_length = a->path_length;
+        v.origin = a->origin;
+        v.stale = path->long_lived_stale || a->llgr_stale;
         v.communities = bgp_attributes_find(a, BGP_EXTENDED_COMMUNITIES, &v.communities_len);
         v.color = v.communities ? color_of(v.communities, v.communities_len) : 0;
         v.beacon = bgp_attributes_find(a, BGP_XSEC_BEACON, &v.beacon_len);

@@ -25,6 +25,11 @@ int bgp_rib_index(uint32_t family)
 uint32_t bgp_next_hop_metric(const struct bgp_speaker *s, const uint8_t *next_hop, uint8_t len)
 {
     const uint8_t *hop = len == 24 || len == 48 ? next_hop + 8 : next_hop; /* VPN next hops carry an RD of zero */
+    if (s->sink.metric && len >= 16) {
+        struct ip6 a;
+        memcpy(a.b, hop, 16);
+        return s->sink.metric(s->sink.user, &a);
+    }
     for (size_t i = 0; len >= 16 && i < s->n_metrics; i++)
         if (memcmp(s->metrics[i].next_hop.b, hop, 16) == 0)
             return s->metrics[i].metric;
@@ -46,6 +51,12 @@ static void peer_order(void *user, uint16_t source, uint8_t ret_identifier[4], s
     *ret_address = p->config.address;
 }
 
+/* Nothing is sent to the next hops of wishes and policies: who told them need not be reached. */
+static bool packets_follow(uint32_t family)
+{
+    return family != BGP_RTC && family != BGP_SR_POLICY_V4 && family != BGP_SR_POLICY_V6;
+}
+
 /* --- the speaker ------------------------------------------------------------------------------------------------------- */
 
 int bgp_speaker_create(
@@ -58,9 +69,11 @@ int bgp_speaker_create(
     if (sink)
         s->sink = *sink;
     struct bgp_rib_above above = {.user = s, .metric = metric, .peer_order = peer_order, .best = bgp_sink_best};
-    for (int i = 0; i < BGP_RIBS; i++)
+    for (int i = 0; i < BGP_RIBS; i++) {
+        above.metric = packets_follow(bgp_rib_families[i]) ? metric : NULL;
         if (bgp_rib_create(&s->rib[i], bgp_rib_families[i], s->attributes, &above))
             goto no_memory;
+    }
     if (c->role == BGP_REFLECTOR && bgp_import(s, 0, NULL, 0, err))
         goto no_memory;
     *ret = s;
@@ -128,12 +141,17 @@ int bgp_next_hop_set(struct bgp_speaker *s, const struct ip6 *next_hop, uint32_t
     if (s->metrics[i].metric == value)
         return 0;
     s->metrics[i].metric = value;
+    bgp_next_hops_changed(s);
+    return 0;
+}
+
+void bgp_next_hops_changed(struct bgp_speaker *s)
+{
     for (int k = 0; k < BGP_RIBS; k++)
         bgp_rib_select_all(s->rib[k]);
     for (struct bgp_vrf *v = s->vrfs; v; v = v->next)
         for (int k = 0; k < 2; k++)
             bgp_rib_select_all(v->rib[k]);
-    return 0;
 }
 
 /* --- peers ------------------------------------------------------------------------------------------------------------------- */

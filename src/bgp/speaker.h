@@ -65,7 +65,12 @@ struct bgp_vpn_route {
     uint8_t next_hop_len;
     const uint8_t *communities; /* extended communities, 8 bytes each: bgp_route_target_next reads the targets */
     uint16_t communities_len;
-    uint32_t color;        /* of the colour extended community (RFC 9012); 0: none */
+    uint32_t color; /* of the colour extended community (RFC 9012); 0: none */
+    /* what chooses between routes to one prefix with different RDs (RFC 4271 9.1.2.2) */
+    uint32_t local_pref, med;
+    uint16_t path_length;
+    uint8_t origin;
+    bool stale;            /* long-lived (RFC 9494) */
     const uint8_t *beacon; /* xSEC attribute of a beacon route; NULL: none */
     uint16_t beacon_len;
 };
@@ -108,6 +113,8 @@ struct bgp_sink { /* any may be NULL */
     void (*underlay_route)(void *user, uint16_t peer, const struct ip_prefix *p, bool withdrawn);
     void (*policy)(void *user, const struct bgp_sr_policy *key, const struct bgp_sr_policy_path *p, bool withdrawn);
     void (*peer_state)(void *user, uint16_t peer, enum bgp_state state, const struct bgp_notification *why);
+    /* IGP metric towards a next hop, UINT32_MAX: unreachable. Instead of what bgp_next_hop_set says. */
+    uint32_t (*metric)(void *user, const struct ip6 *next_hop);
 };
 
 struct bgp_speaker;
@@ -159,6 +166,8 @@ int bgp_import_end(struct bgp_speaker *s, uint32_t as, const uint8_t target[8], 
 
 /* IGP metric towards a next hop, UINT32_MAX: unreachable. What was never said counts as reachable with metric 0. */
 int bgp_next_hop_set(struct bgp_speaker *s, const struct ip6 *next_hop, uint32_t metric);
+void bgp_next_hops_changed(
+    struct bgp_speaker *s); /* what the sink's `metric` answers: every best path is chosen again */
 struct bgp_rib *bgp_speaker_rib(struct bgp_speaker *s, uint32_t family); /* NULL: not spoken */
 size_t bgp_speaker_bytes(const struct bgp_speaker *s);                   /* memory of routes and attributes */
 
