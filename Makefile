@@ -4,6 +4,7 @@
 #   make demo-network  routers, lanes and the simulator on this machine
 #   make test     everything we check; ends with "N passed, N failed"  (ONLY=pattern runs some of it)
 #   make bench    AREA=split: measurements into build/figures/AREA.json
+#   make accept   the acceptance of the network, clause by clause  (QUICK=1, ONLY=L1,F7)
 #   make fuzz     TIME=60: seconds for each fuzz target
 #   make lint     format, include direction, headers on their own, scripts parse
 #   make build    just the programs, into build/main
@@ -11,10 +12,10 @@
 
 IN := tools/root run
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-network test proof bench fuzz lint shell format clean
+.PHONY: help accept build demo demo-network test proof bench fuzz lint shell format clean
 
 help:
-	@sed -n '3,10p' Makefile | sed 's/^# *//'
+	@sed -n '3,11p' Makefile | sed 's/^# *//'
 
 build:
 	@$(IN) tools/build main
@@ -30,6 +31,10 @@ test:
 
 proof:
 	@$(IN) bash -c 'tests/proof/protocol; tests/proof/credit'
+
+accept:
+	@$(IN) tools/build main
+	@$(IN) build/main/src/cli/meridian accept $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 bench:
 	@$(IN) bench/run $(or $(AREA),split)

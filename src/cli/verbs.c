@@ -34,6 +34,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_lab_run,
     &verb_lab_clean,
     &verb_sim_run,
+    &verb_accept,
     &verb_bgp_reflect,
     &verb_bgp_show,
     &verb_xsec_ca_init,

@@ -4,6 +4,7 @@
 
 #include "cli/verb.h"
 
+extern const struct cli_verb verb_accept;
 extern const struct cli_verb verb_chat;
 extern const struct cli_verb verb_cloud_enrol_process;
 extern const struct cli_verb verb_bench;
