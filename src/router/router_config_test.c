@@ -2,6 +2,7 @@
  * mistake is called. */
 #include "router/router_config.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/test.h"
 #include "os/file.h"
@@ -120,6 +121,8 @@ static void the_example_means_what_it_says(void **state)
     assert_int_equal(c.slices[0].limits.drop_cells, 8192);
     assert_int_equal(c.ipfix.collectors[0].port, 4739);
     assert_string_equal(c.metrics[0].at, "127.0.0.1:9464");
+    assert_true(c.has_xsec && c.xsec.lifetime_ns == 3600 * NS_PER_S);
+    assert_string_equal(c.xsec.kit, "/etc/meridian/pe1.kit");
     assert_int_equal(c.worker.core, -1);
     assert_int_equal(c.memory.huge, EAL_HUGE_AUTO);
     assert_int_equal(c.log.level, LOG_LEVEL_INFO);
@@ -242,6 +245,9 @@ static void every_mistake_has_its_sentence(void **state)
     refused("    guarantee: 2 Gbit/s\n", "    guarantee: 2 Gbit/s\n    cap: 1 Gbit/s\n",
         "slices[0]: cap is below guarantee");
     refused("  silence: 10 ms\n", "  silence: 4 ms\n", "lanes.silence: at least twice");
+    refused("  state: /var/lib/meridian/pe1.xsec\n", "", "xsec.state");
+    refused("  kit: /etc/meridian/pe1.kit\n", "  kit: /etc/meridian/pe1.kit\n  lifetime: 9 s\n",
+        "xsec.lifetime: between 10 s");
     refused("name: pe1\n", "name: &a pe1\nuser: *a\n", "alias");
     refused("name: pe1\n", "name: [a, b]\n", "");
     refused("name: pe1\n", "name: \"this name is much longer than a name may be\"\n", "is longer than 31 bytes");

@@ -4,12 +4,6 @@
 #include "router/identity.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#define GENERATION "generation"
-#define LIST       "revoked"
 
 static int load(enum xsec_file want, uint8_t to[XSEC_FILE_MOST], size_t *ret_len, const char *path, struct error *err)
 {
@@ -52,57 +46,4 @@ int xsec_list_load(uint8_t ret[XSEC_REVOCATIONS_MOST], size_t *ret_len, const ch
 int xsec_psk_load(uint8_t ret[32], const char *path, struct error *err)
 {
     return identity_read(path, ret, err);
-}
-
-/* --- between two lives --------------------------------------------------------------------------------------------------- */
-
-static int place(char to[4096], const char *state, const char *file, struct error *err)
-{
-    if (snprintf(to, 4096, "%s/%s", state, file) >= 4096)
-        return error_set(err, ENAMETOOLONG, "%.60s…: this path is too long", state);
-    return 0;
-}
-
-int xsec_generation_load(uint64_t *ret, const char *state, struct error *err)
-{
-    char path[4096], *end;
-    struct buf text = {0};
-    uint64_t generation = 0;
-    int rc = file_make_dir(state, 0700, err);
-    rc = rc ? rc : place(path, state, GENERATION, err);
-    rc = rc ? rc : file_read(&text, path, 64, err);
-    if (rc == 0) {
-        errno = 0;
-        generation = strtoull(buf_str(&text), &end, 10);
-        if (errno || end == buf_str(&text) || *end != '\n' || end[1] || text.data[0] == '-')
-            rc = error_set(err, EINVAL,
-                "%s: this is no generation; without it a key could be used twice: if it is lost, remove the file and "
-                "the wall clock will serve",
-                path);
-    }
-    buf_done(&text);
-    if (rc && rc != -ENOENT)
-        return rc;
-    *ret = generation;
-    return 0;
-}
-
-int xsec_generation_keep(const char *state, uint64_t generation, struct error *err)
-{
-    char path[4096], text[32];
-    int n = snprintf(text, sizeof text, "%" PRIu64 "\n", generation);
-    int rc = place(path, state, GENERATION, err);
-    return rc ? rc : file_write(path, text, (size_t)n, 0600, err);
-}
-
-int xsec_list_keep(const char *state, const uint8_t *list, size_t len, struct error *err)
-{
-    char path[4096];
-    struct buf text = {0};
-    int rc = place(path, state, LIST, err);
-    if (rc == 0 && xsec_text_encode(&text, XSEC_FILE_LIST, list, len))
-        rc = error_set(err, ENOMEM, "not enough memory");
-    rc = rc ? rc : file_write(path, text.data, text.len, 0600, err);
-    buf_done(&text);
-    return rc;
 }

@@ -13,6 +13,11 @@ static int64_t or_else(int64_t value, int64_t fallback)
     return value > 0 ? value : fallback;
 }
 
+static int64_t shorter(int64_t x, int64_t y)
+{
+    return x < y ? x : y;
+}
+
 int xsec_agent_create(struct xsec_agent **ret, const struct xsec_agent_config *c, const struct xsec_above *above,
     int64_t now_s, struct error *err)
 {
@@ -32,8 +37,8 @@ int xsec_agent_create(struct xsec_agent **ret, const struct xsec_agent_config *c
     }
     a->config.lifetime_s = or_else(c->lifetime_s, 3600);
     a->config.renew_s = or_else(c->renew_s, a->config.lifetime_s / 2);
-    a->config.settle_s = or_else(c->settle_s, 30);
-    a->config.overlap_s = or_else(c->overlap_s, 120);
+    a->config.settle_s = or_else(c->settle_s, shorter(30, a->config.renew_s / 4));
+    a->config.overlap_s = or_else(c->overlap_s, shorter(120, a->config.renew_s / 2));
     if (!a->config.peers_most)
         a->config.peers_most = 4096;
     a->generation = c->last_generation;
@@ -65,6 +70,27 @@ void xsec_agent_free(struct xsec_agent *a)
     ed25519_free(a->signer);
     OPENSSL_cleanse(a, sizeof *a);
     free(a);
+}
+
+unsigned xsec_agent_peers(const struct xsec_agent *a, struct xsec_peer_view *ret, unsigned most)
+{
+    unsigned n = 0;
+    for (const struct xsec_member *m = a->members; m; m = m->next)
+        for (const struct xsec_peer *p = m->peers; p; p = p->next, n++) {
+            if (n >= most)
+                continue;
+            const struct xsec_beacon *b = &p->beacon[0];
+            struct xsec_peer_view *v = &ret[n];
+            *v = (struct xsec_peer_view){.peer = b->certificate.pe,
+                .serial = b->certificate.serial,
+                .generation = b->generation,
+                .our_generation = p->sending_ours,
+                .not_after = b->not_after,
+                .service_sid = b->service_sid};
+            memcpy(v->vpn, m->vpn.target, 8);
+            memcpy(v->name, b->certificate.name, XSEC_NAME);
+        }
+    return n;
 }
 
 struct xsec_counters xsec_agent_counters(const struct xsec_agent *a)
@@ -230,27 +256,24 @@ int xsec_agent_identity_set(struct xsec_agent *a, const struct xsec_identity *i,
 
 /* --- time ---------------------------------------------------------------------------------------------------------------- */
 
-static int64_t earlier(int64_t x, int64_t y)
-{
-    return x < y ? x : y;
-}
-
 int64_t xsec_agent_poll(struct xsec_agent *a, int64_t now_s)
 {
     int64_t next = INT64_MAX;
     if (a->counters.revoked)
         return next; /* until there is another certificate */
     for (struct xsec_member *m = a->members; m; m = m->next) {
-        if (m->retry || !m->own[0].live || now_s >= m->own[0].made_s + a->config.renew_s)
+        /* A clock that was set back would let the generation live on in others' eyes until it is over for them. */
+        bool back = now_s + XSEC_SKEW_S < m->own[0].made_s;
+        if (m->retry || !m->own[0].live || now_s >= m->own[0].made_s + a->config.renew_s || back)
             renew(a, m, now_s);
         if (m->own[1].live && now_s >= m->own[0].made_s + a->config.overlap_s) {
             xsec_peers_drop_own(a, m, 1);
             wipe_own(&m->own[1]);
         }
-        next = earlier(next, xsec_peers_poll(a, m, now_s));
-        next = earlier(next, m->retry ? now_s + RETRY_S : m->own[0].made_s + a->config.renew_s);
+        next = shorter(next, xsec_peers_poll(a, m, now_s));
+        next = shorter(next, m->retry ? now_s + RETRY_S : m->own[0].made_s + a->config.renew_s);
         if (m->own[1].live)
-            next = earlier(next, m->own[0].made_s + a->config.overlap_s);
+            next = shorter(next, m->own[0].made_s + a->config.overlap_s);
     }
     return next;
 }

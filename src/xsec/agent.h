@@ -24,8 +24,8 @@ struct xsec_agent_config {
     const uint8_t *psk;       /* 32 bytes known to all members, against quantum computers; NULL: none. Copied */
     int64_t lifetime_s;       /* of a beacon; 0: 3600 */
     int64_t renew_s;          /* a new generation after this long; 0: half the lifetime */
-    int64_t settle_s;         /* 0: 30 */
-    int64_t overlap_s;        /* 0: 120 */
+    int64_t settle_s;         /* 0: 30, at most a quarter of renew_s */
+    int64_t overlap_s;        /* 0: 120, at most half of renew_s */
     uint64_t last_generation; /* the highest that was made durable; 0: none known */
     uint32_t peers_most;      /* of all VPNs together; 0: 4096 */
 };
@@ -82,6 +82,17 @@ void xsec_heard(struct xsec_agent *a, const struct ip6 *peer, uint32_t spi, int6
 
 /* Renewal, settling, overlap, expiry. Next time when there is something to do, seconds. */
 int64_t xsec_agent_poll(struct xsec_agent *a, int64_t now_s);
+
+/* What is known of the other members of our VPNs; at most `most`, returns how many there are. */
+struct xsec_peer_view {
+    uint8_t vpn[8];
+    struct ip6 peer;
+    char name[XSEC_NAME];
+    uint64_t serial, generation, our_generation; /* of ours: what we send under; 0: we cannot send */
+    int64_t not_after;
+    struct ip6 service_sid;
+};
+unsigned xsec_agent_peers(const struct xsec_agent *a, struct xsec_peer_view *ret, unsigned most);
 
 struct xsec_counters {
     uint64_t verdicts[XSEC_VERDICTS];

@@ -22,6 +22,7 @@ struct xsec_peer {
     struct xsec_peer *next;
     struct xsec_beacon beacon[2];
     bool live[2];
+    int64_t joined_s;
     int64_t replaced_s;                    /* when beacon[0] replaced beacon[1] */
     struct xsec_sas sas[2][2];             /* [ours][theirs] */
     uint64_t confirmed;                    /* the highest generation of ours that it has sent under */

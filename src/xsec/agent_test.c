@@ -291,6 +291,28 @@ static void test_a_reboot_never_uses_a_generation_again(void **state)
     }
 }
 
+/* Who was away while we renewed knows our newest generation only: it is sent to under that one at once. */
+static void test_who_comes_just_after_a_renewal(void **state)
+{
+    (void)state;
+    for (int reboots = 0; reboots < 2; reboots++) {
+        struct world w;
+        begin(&w, 2);
+        if (reboots)
+            spread(&w, 2);
+        xsec_agent_free(w.pe[1].agent);
+        w.pe[1].agent = NULL;
+        w.now += 500;
+        xsec_agent_poll(w.pe[0].agent, w.now);
+        assert_int_equal(w.pe[0].advertisements, 2);
+        w.now += reboots ? 3 : 0;
+        boot(&w, 1);
+        spread(&w, 2);
+        check_all(&w, 2);
+        end(&w);
+    }
+}
+
 static void test_a_full_disk_advertises_nothing_new(void **state)
 {
     (void)state;
@@ -333,6 +355,27 @@ static void test_clock_skew(void **state)
     assert_int_equal(hear(&w, 0, 1), XSEC_GOOD);
     w.now -= 1;
     assert_int_equal(hear(&w, 0, 1), XSEC_EARLY);
+    end(&w);
+}
+
+static void test_a_clock_that_is_set_back(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 2);
+    spread(&w, 2);
+    uint64_t before = w.pe[0].durable;
+    w.now += 86400 * 400; /* somebody mistyped the year */
+    for (int i = 0; i < 2; i++)
+        xsec_agent_poll(w.pe[i].agent, w.now);
+    uint64_t wrong = w.pe[0].durable;
+    assert_true(wrong > before);
+    w.now -= 86400 * 400; /* and set it right */
+    for (int i = 0; i < 2; i++)
+        xsec_agent_poll(w.pe[i].agent, w.now);
+    assert_int_equal(w.pe[0].durable, wrong + 1); /* generations rise all the same */
+    spread(&w, 2);
+    check_all(&w, 2);
     end(&w);
 }
 
@@ -581,9 +624,11 @@ int main(void)
         cmocka_unit_test(test_beacons_alone_make_a_mesh),
         cmocka_unit_test(test_renewal_breaks_nothing_in_whatever_order_it_spreads),
         cmocka_unit_test(test_a_reboot_never_uses_a_generation_again),
+        cmocka_unit_test(test_who_comes_just_after_a_renewal),
         cmocka_unit_test(test_a_full_disk_advertises_nothing_new),
         cmocka_unit_test(test_expiry_follows_signed_time),
         cmocka_unit_test(test_clock_skew),
+        cmocka_unit_test(test_a_clock_that_is_set_back),
         cmocka_unit_test(test_revocation_ends_a_member_at_once),
         cmocka_unit_test(test_a_list_given_to_one_reaches_all_through_beacons),
         cmocka_unit_test(test_a_new_kit_ends_a_revocation),

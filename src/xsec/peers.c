@@ -6,6 +6,8 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
+#define SPREAD_S 3 /* BGP has told everybody by then */
+
 /* --- keys in and out --------------------------------------------------------------------------------------------------- */
 
 static void fill(
@@ -70,10 +72,12 @@ static void stop_sending(struct xsec_agent *a, const struct xsec_member *m, stru
     p->sending_ours = p->sending_theirs = 0;
 }
 
-/* Which of our generations to send under: the new one once the peer has it for sure, else the one before. */
+/* Which of our generations to send under: the new one once the peer has it for sure, else the one before. Who came after it
+ * was made never heard of the one before. */
 static int our_side(const struct xsec_agent *a, const struct xsec_member *m, const struct xsec_peer *p, int64_t now_s)
 {
-    bool settled = p->confirmed >= m->own[0].beacon.generation || now_s >= m->own[0].made_s + a->config.settle_s;
+    bool settled = p->confirmed >= m->own[0].beacon.generation || now_s >= m->own[0].made_s + a->config.settle_s ||
+                   p->joined_s >= m->own[0].made_s;
     return settled || !m->own[1].live || !p->sas[1][0].live ? 0 : 1;
 }
 
@@ -150,7 +154,7 @@ void xsec_peers_renewed(struct xsec_agent *a, struct xsec_member *m, int64_t now
     }
 }
 
-static struct xsec_peer *obtain(struct xsec_agent *a, struct xsec_member *m, const struct ip6 *pe)
+static struct xsec_peer *obtain(struct xsec_agent *a, struct xsec_member *m, const struct ip6 *pe, int64_t now_s)
 {
     for (struct xsec_peer *p = m->peers; p; p = p->next)
         if (ip6_equal(&p->beacon[0].certificate.pe, pe))
@@ -160,6 +164,7 @@ static struct xsec_peer *obtain(struct xsec_agent *a, struct xsec_member *m, con
     struct xsec_peer *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
+    p->joined_s = now_s;
     p->next = m->peers;
     m->peers = p;
     a->counters.peers++;
@@ -182,6 +187,9 @@ static void adopt(
     p->beacon[0] = *b;
     p->live[0] = true;
     p->replaced_s = now_s;
+    /* What it says reaches us, so what we said a while ago has reached it. It may have just started, and know the newest only. */
+    if (now_s >= m->own[0].made_s + SPREAD_S)
+        p->confirmed = m->own[0].beacon.generation;
     make_pair(a, m, p, 0, 0);
     make_pair(a, m, p, 1, 0);
     choose_sending(a, m, p, now_s);
@@ -221,7 +229,7 @@ static enum xsec_verdict take(
     struct xsec_member *m = member_of(a, b.vpn);
     if (!m || a->counters.revoked || ip6_equal(&b.certificate.pe, &a->config.identity.certificate.pe))
         return XSEC_GOOD; /* not a VPN of ours, or our own beacon on its way round */
-    struct xsec_peer *p = obtain(a, m, &b.certificate.pe);
+    struct xsec_peer *p = obtain(a, m, &b.certificate.pe, now_s);
     if (!p)
         return XSEC_GOOD; /* no room: nothing is sent to it, which fails closed */
     if (p->live[0] && b.generation <= p->beacon[0].generation)
