@@ -3,7 +3,6 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/test.h"
-#include "forward/mtu.h"
 #include "forward/testing_vpn.h"
 
 #include <errno.h>
@@ -207,6 +206,677 @@ static void no_key_means_no_packet(void **state)
     end(&v);
 }
 
+/* --- what is done to packets on the way -------------------------------------------------------------------------- */
+
+/* One change to frames that enter a cable at router 0, port VPN_RIGHT. */
+struct meddling {
+    void (*change)(const struct meddling *, uint8_t *frame, uint32_t len);
+    uint32_t at;      /* of the change, its own use */
+    uint8_t value;    /* likewise */
+    int64_t delay_ns; /* of the first frame of `dscp` */
+    uint8_t dscp;
+    unsigned from, until; /* frames with ESP, counted */
+    unsigned seen;
+};
+
+static int64_t meddle(void *user, unsigned router, uint16_t port, uint8_t *bytes, uint32_t len, int64_t now)
+{
+    struct meddling *m = user;
+    const struct testing_frame f = {.bytes = bytes, .len = len};
+    if (router != 0 || port != VPN_RIGHT || !esp_at(&f))
+        return 0;
+    unsigned number = m->seen++;
+    if (number < m->from || number >= m->until)
+        return 0;
+    if (m->change)
+        m->change(m, bytes, len);
+    return m->delay_ns && (bytes_get_be16(bytes + ETHER_SIZE) >> 6 & 63) == m->dscp ? m->delay_ns : 0;
+}
+
+static void send_and_run(const struct testing_vpn *v, const struct testing_udp *u)
+{
+    testing_vpn_send(v, 0, u);
+    testing_net_run(v->net, NS_PER_MS);
+}
+
+static void assert_only_lost(const struct testing_vpn *v, enum loss_reason r, uint64_t n)
+{
+    assert_null(arrived(v, v->last, 0));
+    assert_int_equal(lost(v, r), n);
+    assert_int_equal(lost_all(v), n);
+}
+
+static void flip(const struct meddling *m, uint8_t *frame, uint32_t len)
+{
+    const struct testing_frame f = {.bytes = frame, .len = len};
+    frame[esp_at(&f) + m->at] ^= m->value;
+}
+
+/* Every bit that a flip can reach from the SPI to the last one of the ICV. */
+static void no_flipped_bit_passes(void **state)
+{
+    struct testing_vpn v;
+    struct meddling m = {.change = flip, .until = UINT32_MAX};
+    begin(&v, (struct testing_vpn_config){.routers = 3});
+    testing_net_hook(v.net, meddle, &m);
+    struct testing_udp u = udp;
+    u.payload = 20; /* 48 bytes, 2 of trailer and 2 of padding */
+    const uint32_t size = ESP_HEAD + 52 + AEAD_TAG;
+    for (uint32_t bit = 0; bit < 8 * size; bit++) {
+        m.at = bit / 8;
+        m.value = (uint8_t)(1 << bit % 8);
+        send_and_run(&v, &u);
+        assert_null(arrived(&v, v.last, 0));
+    }
+    assert_int_equal(lost(&v, LOSS_NO_KEY), 30); /* another SPI; two of them are those of other classes */
+    assert_int_equal(lost(&v, LOSS_NOT_AUTHENTIC), 8 * size - 30);
+    m.until = 0;
+    send_and_run(&v, &u);
+    assert_same(&v, arrived(&v, v.last, 0), 0, u);
+    struct loss_record r;
+    assert_int_equal(loss_read(forward_loss(testing_net_forward(v.net, v.last)), &r, 1), 1);
+    assert_int_equal(r.reason, LOSS_NO_KEY);
+    assert_int_equal(r.tenant, 100);
+    assert_int_equal(r.packets, 1);
+    assert_int_not_equal(r.flow, 0);
+    end(&v);
+}
+
+static void rewrite_service(const struct meddling *m, uint8_t *frame, uint32_t len)
+{
+    for (uint32_t at = ETHER_SIZE + IP6_DST; at < ETHER_SIZE + IP6_SIZE; at += 2)
+        if (bytes_get_be16(frame + at) == 0xd101)
+            bytes_put_be16(frame + at, m->at ? (uint16_t)m->at : 0xd102);
+}
+
+static void another_vpns_sid_does_not_open_it(void **state)
+{
+    struct testing_vpn v;
+    struct meddling m = {.change = rewrite_service, .until = 1};
+    begin(&v, (struct testing_vpn_config){.routers = 3});
+    testing_net_hook(v.net, meddle, &m);
+    send_and_run(&v, &udp);
+    assert_only_lost(&v, LOSS_WRONG_VPN, 1);
+    send_and_run(&v, &udp); /* untouched: its SA did not suffer */
+    assert_same(&v, arrived(&v, v.last, 0), 0, udp);
+    end(&v);
+}
+
+static void a_clear_sid_does_not_open_it(void **state)
+{
+    struct testing_vpn v;
+    struct meddling m = {.change = rewrite_service, .at = 0xd001, .until = 1};
+    begin(&v, (struct testing_vpn_config){.routers = 3});
+    testing_net_hook(v.net, meddle, &m);
+    send_and_run(&v, &udp);
+    assert_only_lost(&v, LOSS_NO_KEY, 1);
+    end(&v);
+}
+
+static void another_source(const struct meddling *m, uint8_t *frame, uint32_t len)
+{
+    frame[ETHER_SIZE + IP6_SRC + 15] ^= 8;
+}
+
+static void another_senders_address_does_not_open_it(void **state)
+{
+    struct testing_vpn v;
+    struct meddling m = {.change = another_source, .until = 1};
+    begin(&v, (struct testing_vpn_config){.routers = 3});
+    testing_net_hook(v.net, meddle, &m);
+    send_and_run(&v, &udp);
+    assert_only_lost(&v, LOSS_NO_KEY, 1);
+    end(&v);
+}
+
+/* The class, the flow label, hop limit, marks and the slice: transit may change all that, and does. */
+static void change_outer(const struct meddling *m, uint8_t *frame, uint32_t len)
+{
+    uint8_t *ip = frame + ETHER_SIZE;
+    ip[1] ^= 0x0f;
+    ip[2] ^= 0xff;
+    ip[3] ^= 0xff;
+    ip[IP6_HOPS] = 17;
+    ip[IP6_SIZE + 6] ^= 8;
+    ip[IP6_SIZE + 19] ^= 1;
+}
+
+static void transit_may_change_what_is_around(void **state)
+{
+    struct testing_vpn v;
+    struct meddling m = {.change = change_outer, .until = UINT32_MAX};
+    begin(&v, (struct testing_vpn_config){.routers = 4});
+    testing_net_hook(v.net, meddle, &m);
+    send_and_run(&v, &udp);
+    assert_int_equal(m.seen, 1);
+    assert_same(&v, arrived(&v, v.last, 0), 0, udp);
+    assert_int_equal(lost_all(&v), 0);
+    end(&v);
+}
+
+static void mark_ce(const struct meddling *m, uint8_t *frame, uint32_t len)
+{
+    frame[ETHER_SIZE + 1] |= 0x30;
+}
+
+static unsigned ecn_of(const struct testing_frame *f)
+{
+    const uint8_t *ip = f->bytes + ETHER_SIZE;
+    return (ip[0] >> 4 == 4 ? ip[IP4_TOS] : bytes_get_be16(ip) >> 4) & 3;
+}
+
+/* RFC 6040: the inner field goes out; what was marked on the way goes in behind the encryption. */
+static void congestion_marks_go_through(void **state)
+{
+    struct testing_vpn v;
+    struct meddling m = {.change = mark_ce};
+    begin(&v, (struct testing_vpn_config){.routers = 3});
+    testing_net_hook(v.net, meddle, &m);
+    for (unsigned i = 0; i < 8; i++) {
+        struct testing_udp u = udp;
+        u.family = i % 2 ? IP_V4 : IP_V6;
+        u.ecn = (uint8_t)(i / 2);
+        m.seen = m.until = 0;
+        send_and_run(&v, &u);
+        assert_int_equal(ecn_of(testing_net_any(v.net, 0)), u.ecn); /* outer */
+        assert_int_equal(ecn_of(arrived(&v, v.last, 0)), u.ecn);
+        testing_net_clear(v.net);
+        m.seen = 0;
+        m.until = 1;
+        send_and_run(&v, &u);
+        if (u.ecn == 0) {
+            assert_null(arrived(&v, v.last, 0)); /* its transport would not know what it means */
+        } else {
+            assert_int_equal(ecn_of(arrived(&v, v.last, 0)), 3);
+            assert_same(&v, arrived(&v, v.last, 0), 0, u);
+        }
+        testing_net_clear(v.net);
+    }
+    assert_int_equal(lost(&v, LOSS_MALFORMED), 2);
+    assert_int_equal(lost_all(&v), 2);
+    end(&v);
+}
+
+/* --- order, repetition ------------------------------------------------------------------------------------------- */
+
+/* A frame with ESP that has entered the last cable; a copy. */
+static uint32_t captured(const struct testing_vpn *v, unsigned i, uint8_t *ret)
+{
+    const struct testing_frame *f;
+    for (unsigned k = 0; (f = testing_net_any(v->net, k)); k++)
+        if (f->router == v->last - 1 && f->port == VPN_RIGHT && esp_at(f) && i-- == 0) {
+            memcpy(ret, f->bytes, f->len);
+            return f->len;
+        }
+    fail_msg("no such frame");
+    return 0;
+}
+
+static void receive(const struct testing_vpn *v, const uint8_t *frame, uint32_t len)
+{
+    testing_net_send(v->net, v->last, VPN_LEFT, frame, len);
+    testing_net_run(v->net, NS_PER_MS);
+}
+
+static void a_packet_opens_once(void **state)
+{
+    struct testing_vpn v;
+    uint8_t frame[TESTING_NET_ROOM];
+    begin(&v, (struct testing_vpn_config){.routers = 3});
+    send_and_run(&v, &udp);
+    uint32_t len = captured(&v, 0, frame);
+    testing_net_clear(v.net);
+    receive(&v, frame, len);
+    receive(&v, frame, len);
+    assert_only_lost(&v, LOSS_REPLAY, 2);
+    end(&v);
+}
+
+static void twice_in_one_batch_opens_once(void **state)
+{
+    struct testing_vpn v;
+    uint8_t frame[TESTING_NET_ROOM];
+    struct meddling m = {.change = rewrite_service, .until = UINT32_MAX};
+    begin(&v, (struct testing_vpn_config){.routers = 3});
+    testing_net_hook(v.net, meddle, &m); /* held up: sent to a VPN where it does not open */
+    send_and_run(&v, &udp);
+    uint32_t len = captured(&v, 0, frame);
+    testing_net_clear(v.net);
+    for (uint32_t at = ETHER_SIZE + IP6_DST; at < ETHER_SIZE + IP6_SIZE; at += 2)
+        if (bytes_get_be16(frame + at) == 0xd102)
+            bytes_put_be16(frame + at, 0xd101);
+    testing_net_send(v.net, v.last, VPN_LEFT, frame, len);
+    testing_net_send(v.net, v.last, VPN_LEFT, frame, len);
+    testing_net_run(v.net, NS_PER_MS);
+    assert_same(&v, arrived(&v, v.last, 0), 0, udp);
+    assert_null(arrived(&v, v.last, 1));
+    assert_int_equal(lost(&v, LOSS_REPLAY), 1);
+    end(&v);
+}
+
+/* Classes have windows of their own: what one of them sends meanwhile does not make another one's late packet too old. */
+static void classes_do_not_age_each_other(void **state)
+{
+    struct testing_vpn v;
+    struct meddling m = {.delay_ns = 5 * NS_PER_MS, .dscp = EF, .until = 1};
+    begin(&v, (struct testing_vpn_config){.routers = 3});
+    testing_net_hook(v.net, meddle, &m);
+    struct testing_udp late = udp;
+    late.dscp = EF;
+    late.src_port = 7;
+    testing_vpn_send(&v, 0, &late);
+    for (unsigned i = 0; i < 1500; i++) {
+        testing_vpn_send(&v, 0, &udp);
+        testing_net_run(v.net, 1000);
+    }
+    testing_net_run(v.net, 10 * NS_PER_MS);
+    assert_same(&v, arrived(&v, v.last, 1500), 0, late);
+    assert_int_equal(lost_all(&v), 0);
+    end(&v);
+}
+
+static void within_a_class_the_window_is_1024(void **state)
+{
+    for (unsigned behind = 1023; behind <= 1024; behind++) {
+        struct testing_vpn v;
+        struct meddling m = {.delay_ns = 5 * NS_PER_MS, .dscp = AF41, .until = 1};
+        begin(&v, (struct testing_vpn_config){.routers = 3});
+        testing_net_hook(v.net, meddle, &m);
+        testing_vpn_send(&v, 0, &udp);
+        for (unsigned i = 0; i < behind; i++) {
+            testing_vpn_send(&v, 0, &udp);
+            testing_net_run(v.net, 1000);
+        }
+        testing_net_run(v.net, 10 * NS_PER_MS);
+        assert_int_equal(arrived(&v, v.last, behind) != NULL, behind < 1024);
+        /* What is older is taken for a number 2^32 further on (RFC 4303 A2.2), for which the ICV is not right. */
+        assert_int_equal(lost(&v, LOSS_NOT_AUTHENTIC), behind >= 1024);
+        assert_int_equal(lost_all(&v), behind >= 1024);
+        end(&v);
+    }
+}
+
+/* --- keys that come and go --------------------------------------------------------------------------------------- */
+
+static void a_new_key_loses_nothing_on_the_way(void **state)
+{
+    struct testing_vpn v;
+    unsigned sent = 0;
+    begin(&v, (struct testing_vpn_config){.routers = 4, .lanes = true});
+    for (unsigned generation = 1; generation <= 20; generation++) {
+        testing_vpn_keys(&v, generation, VPN_KEYS_OPEN);
+        for (unsigned i = 0; i < 40; i++, sent++) {
+            struct testing_udp u = udp;
+            u.src_port = (uint16_t)sent;
+            u.dscp = sent % 2 ? AF41 : 0;
+            testing_vpn_send(&v, 0, &u);
+            testing_net_run(v.net, 500); /* a cable is longer: there are always some on the way */
+            if (i == 20)
+                testing_vpn_keys(&v, generation, VPN_KEYS_SEAL);
+        }
+        testing_net_run(v.net, NS_PER_MS);
+        testing_vpn_forget(&v, generation - 1);
+    }
+    for (unsigned i = 0; i < sent; i++)
+        assert_non_null(arrived(&v, v.last, i));
+    assert_int_equal(lost_all(&v), 0);
+    end(&v);
+}
+
+static void a_key_that_is_gone_opens_nothing(void **state)
+{
+    struct testing_vpn v;
+    uint8_t frame[TESTING_NET_ROOM];
+    begin(&v, (struct testing_vpn_config){.routers = 3});
+    send_and_run(&v, &udp);
+    uint32_t len = captured(&v, 0, frame);
+    testing_vpn_forget(&v, 0);
+    testing_net_clear(v.net);
+    receive(&v, frame, len);
+    assert_only_lost(&v, LOSS_NO_KEY, 1);
+    struct esp_sa_config c = testing_vpn_sa(&v, 0, 10, LANE_PARAMETER, 0, true);
+    assert_int_equal(forward_sa_remove(testing_net_forward(v.net, 0), c.spi, &c.peer, true), 0);
+    assert_int_equal(forward_sa_remove(testing_net_forward(v.net, 0), c.spi, &c.peer, true), -ENOENT);
+    send_and_run(&v, &udp); /* nothing leaves any more */
+    assert_null(testing_net_any(v.net, 1));
+    assert_int_equal(lost(&v, LOSS_NO_KEY), 2);
+    end(&v);
+}
+
+static void an_sa_is_heard_once(void **state)
+{
+    struct testing_vpn v;
+    struct ip6 peer, us = testing_vpn_loopback(0);
+    uint32_t spi;
+    begin(&v, (struct testing_vpn_config){.routers = 3});
+    assert_int_equal(testing_net_heard(v.net, v.last, &peer, &spi), 0);
+    for (unsigned i = 0; i < 40; i++)
+        testing_vpn_send(&v, 0, &udp); /* a whole batch comes first */
+    testing_net_run(v.net, NS_PER_MS);
+    assert_int_equal(testing_net_heard(v.net, v.last, &peer, &spi), 1);
+    assert_int_equal(spi, testing_vpn_sa(&v, 0, 10, LANE_PARAMETER, 0, false).spi);
+    assert_memory_equal(&peer, &us, sizeof peer);
+    struct testing_udp u = udp;
+    u.vlan = 20;
+    u.dscp = EF;
+    send_and_run(&v, &u);
+    assert_int_equal(testing_net_heard(v.net, v.last, &peer, &spi), 2);
+    assert_int_equal(spi, testing_vpn_sa(&v, 0, 20, LANE_INFERENCE, 0, false).spi);
+    testing_vpn_keys(&v, 1, BOTH);
+    send_and_run(&v, &udp);
+    send_and_run(&v, &udp);
+    assert_int_equal(testing_net_heard(v.net, v.last, &peer, &spi), 3);
+    end(&v);
+}
+
+static void sas_say_no_and_why(void **state)
+{
+    struct testing_vpn v;
+    struct error err = {0};
+    begin(&v, (struct testing_vpn_config){.routers = 2});
+    struct forward *f = testing_net_forward(v.net, 0);
+    struct esp_sa_config c = testing_vpn_sa(&v, 1, 10, 0, 0, false);
+    assert_int_equal(forward_sa_install(f, &c, &err), -EEXIST);
+    c.spi++;
+    c.vrf = 11;
+    assert_int_equal(forward_sa_install(f, &c, &err), -ENOENT);
+    c.vrf = 0;
+    assert_int_equal(forward_sa_install(f, &c, &err), -ENOENT);
+    c.vrf = 10;
+    c.lane = 4;
+    assert_int_equal(forward_sa_install(f, &c, &err), -EINVAL);
+    assert_int_equal(forward_vrf_encrypt(f, 0, true, &err), -EINVAL);
+    assert_int_equal(forward_vrf_encrypt(f, 77, true, &err), -ENOENT);
+    assert_string_not_equal(forward_cipher(f), "none");
+    end(&v);
+}
+
+static void no_more_sas_than_were_planned(void **state)
+{
+    struct testing_net *n = testing_net_create(1);
+    struct error err = {0};
+    testing_net_router(n, &(struct forward_config){.locator_block_bits = 32, .sas_most = 3});
+    struct forward *f = testing_net_forward(n, 0);
+    assert_int_equal(forward_vrf_add(f, 10, 100, &err), 0);
+    assert_string_equal(forward_cipher(f), "none");
+    for (uint32_t i = 0; i < 4; i++) {
+        struct esp_sa_config c = {.spi = 256 + i, .vrf = 10, .sending = i == 0};
+        assert_int_equal(forward_sa_install(f, &c, &err), i < 3 ? 0 : -ENOSPC);
+    }
+    struct esp_sa_config next = {.spi = 300, .vrf = 10, .sending = true};
+    assert_int_equal(forward_sa_install(f, &next, &err), 0); /* takes another one's place */
+    assert_int_equal(testing_net_free(n), 0);
+}
+
+/* --- encrypt, or refuse ------------------------------------------------------------------------------------------ */
+
+static void policy(struct testing_vpn *v, unsigned router, bool on)
+{
+    struct error err = {0};
+    assert_int_equal(forward_vrf_encrypt(testing_net_forward(v->net, router), 10, on, &err), 0);
+}
+
+static void cleartext_is_refused_at_both_ends(void **state)
+{
+    struct testing_vpn v;
+    struct testing_udp other = udp;
+    other.vlan = 20;
+    testing_vpn_init(&v, &(struct testing_vpn_config){.routers = 3, .delay_ns = 1000}, 1); /* routes in clear */
+    testing_vpn_keys(&v, 0, BOTH);
+    testing_vpn_meet(&v);
+    policy(&v, v.last, true);
+    send_and_run(&v, &udp); /* leaves: the first PE does not know better */
+    assert_only_lost(&v, LOSS_CLEARTEXT, 1);
+    policy(&v, 0, true);
+    testing_net_clear(v.net);
+    send_and_run(&v, &udp);
+    assert_null(testing_net_any(v.net, 0));
+    assert_int_equal(lost(&v, LOSS_NO_KEY), 1);
+    send_and_run(&v, &other); /* another VPN's policy is its own */
+    assert_same(&v, arrived(&v, v.last, 0), 0, other);
+    policy(&v, 0, false);
+    policy(&v, v.last, false);
+    testing_net_clear(v.net);
+    send_and_run(&v, &udp);
+    assert_same(&v, arrived(&v, v.last, 0), 0, udp);
+    end(&v);
+}
+
+static void the_policy_lets_encrypted_packets_pass(void **state)
+{
+    struct testing_vpn v;
+    begin(&v, (struct testing_vpn_config){.routers = 3, .lanes = true});
+    policy(&v, 0, true);
+    policy(&v, v.last, true);
+    send_and_run(&v, &udp);
+    assert_same(&v, arrived(&v, v.last, 0), 0, udp);
+    assert_int_equal(lost_all(&v), 0);
+    end(&v);
+}
+
+/* Without any policy an encrypted SID takes nothing in clear. */
+static void an_encrypted_sid_takes_no_cleartext(void **state)
+{
+    struct testing_vpn v;
+    struct error err = {0};
+    testing_vpn_init(&v, &(struct testing_vpn_config){.routers = 3, .delay_ns = 1000}, 1);
+    testing_vpn_meet(&v);
+    struct forward_route r;
+    struct ip_addr a = {IP_V4, {{10, 0, 1, 2}}};
+    struct ip_prefix p;
+    assert_int_equal(forward_route_find(testing_net_forward(v.net, 0), 10, &a, &r, &p), 0);
+    v.config.encrypted = true;
+    r.service_sid = testing_vpn_service(&v, v.last, 10);
+    assert_int_equal(forward_route_set(testing_net_forward(v.net, 0), 10, &p, &r, &err), 0);
+    send_and_run(&v, &udp);
+    assert_only_lost(&v, LOSS_CLEARTEXT, 1);
+    end(&v);
+}
+
+/* --- sizes ------------------------------------------------------------------------------------------------------ */
+
+/* The MTU that an ICMP error in a host's frame tells. */
+static uint32_t told(const struct testing_frame *f)
+{
+    const uint8_t *ip = f->bytes + ETHER_SIZE;
+    return ip[0] >> 4 == 4 ? bytes_get_be16(ip + IP4_SIZE + 6) : bytes_get_be32(ip + IP6_SIZE + 4);
+}
+
+static void sizes(struct testing_vpn_config c, uint8_t family)
+{
+    struct testing_vpn v;
+    struct testing_udp u = udp;
+    uint32_t head = (family == IP_V4 ? 20u : 40u) + UDP_SIZE;
+    u.family = family;
+    c.core_mtu = 1500;
+    begin(&v, c);
+    u.payload = 1500 - head;
+    send_and_run(&v, &u);
+    assert_null(arrived(&v, v.last, 0));
+    assert_non_null(arrived(&v, 0, 0));
+    uint32_t most = told(arrived(&v, 0, 0));
+    assert_in_range(most, 1280, 1500 - 64 - ESP_HEAD - 2 - AEAD_TAG);
+    uint32_t planned = forward_path_mtu(testing_net_forward(v.net, 0), 1, true);
+    assert_in_range(planned, most - (c.lanes ? 0 : 8), most);
+    for (uint32_t size = most - 8; size <= most + 1; size++) {
+        testing_net_clear(v.net);
+        u.payload = size - head;
+        send_and_run(&v, &u);
+        if (size <= most) {
+            const struct testing_frame *f = testing_net_any(v.net, 0);
+            assert_same(&v, arrived(&v, v.last, 0), 0, u);
+            assert_in_range(f->len, 1, ETHER_SIZE + 1500);
+            if (size == most)
+                assert_in_range(f->len, ETHER_SIZE + 1500 - 3, ETHER_SIZE + 1500);
+        } else {
+            assert_null(arrived(&v, v.last, 0));
+            assert_int_equal(told(arrived(&v, 0, 0)), most);
+        }
+    }
+    assert_int_equal(lost(&v, LOSS_TOO_BIG), 2);
+    assert_int_equal(lost_all(&v), 2);
+    end(&v);
+}
+
+static void the_largest_packet_fits_and_the_next_is_told(void **state)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        uint8_t family = i ? IP_V4 : IP_V6;
+        sizes((struct testing_vpn_config){.routers = 3}, family);
+        sizes((struct testing_vpn_config){.routers = 3, .lanes = true}, family);
+        sizes((struct testing_vpn_config){.routers = 4, .full_sids = true}, family);
+        sizes((struct testing_vpn_config){.routers = 10, .lanes = true}, family);
+    }
+}
+
+static void every_size(void **state)
+{
+    struct testing_vpn v;
+    begin(&v, (struct testing_vpn_config){.routers = 2});
+    for (uint32_t payload = 0; payload < 300; payload++) {
+        struct testing_udp u = udp;
+        u.family = payload & 16 ? IP_V4 : IP_V6;
+        u.payload = payload;
+        testing_net_clear(v.net);
+        send_and_run(&v, &u);
+        assert_same(&v, arrived(&v, v.last, 0), 0, u);
+        const struct testing_frame *f = testing_net_any(v.net, 0);
+        uint32_t size = payload + UDP_SIZE + (u.family == IP_V4 ? (uint32_t)IP4_SIZE : (uint32_t)IP6_SIZE);
+        assert_int_equal(f->len - esp_at(f), size + esp_overhead(size));
+    }
+    assert_int_equal(lost_all(&v), 0);
+    end(&v);
+}
+
+/* One flow label for all flows of a lane: inner ones do not show. */
+static void inner_flows_do_not_show(void **state)
+{
+    struct testing_vpn v;
+    begin(&v, (struct testing_vpn_config){.routers = 2});
+    uint32_t label = 0;
+    for (unsigned i = 0; i < 50; i++) {
+        struct testing_udp u = udp;
+        u.src_port = (uint16_t)(1000 + 7 * i);
+        u.family = i % 2 ? IP_V4 : IP_V6;
+        testing_net_clear(v.net);
+        send_and_run(&v, &u);
+        uint32_t word = bytes_get_be32(testing_net_any(v.net, 0)->bytes + ETHER_SIZE);
+        assert_true(i == 0 || word == label);
+        label = word;
+    }
+    end(&v);
+}
+
+/* --- packets that no router of ours sends -------------------------------------------------------------------------- */
+
+/* What a PE that has the keys, and does what it wants, could send from the left to the right in VRF 10. */
+struct crafter {
+    struct testing_vpn v;
+    struct esp *esp;
+};
+
+static void crafter_begin(struct crafter *c)
+{
+    begin(&c->v, (struct testing_vpn_config){.routers = 2});
+    assert_int_equal(esp_create(&c->esp, 8), 0);
+    struct esp_sa_config sa = testing_vpn_sa(&c->v, 0, 10, LANE_PARAMETER, 0, true);
+    assert_int_equal(esp_install(c->esp, &sa), 0);
+}
+
+static void crafter_end(struct crafter *c)
+{
+    esp_free(c->esp);
+    end(&c->v);
+}
+
+/* Seals the bytes and puts an IPv6 header in front. */
+static uint32_t craft(struct crafter *c, uint8_t *frame, const uint8_t *payload, uint32_t len, uint8_t next)
+{
+    uint8_t *ip = frame + ETHER_SIZE;
+    struct ip6 to = testing_vpn_service(&c->v, 1, 10), from = testing_vpn_loopback(0);
+    struct esp_packet p = {.bytes = ip + IP6_SIZE + ESP_HEAD, .len = len, .next = next};
+    struct ip6 peer = testing_vpn_loopback(1);
+    p.sa = esp_sending(c->esp, &peer, 10, LANE_PARAMETER);
+    memcpy(p.bytes, payload, len);
+    esp_seal(c->esp, &p, 1);
+    testing_vpn_mac(frame, 1, VPN_LEFT);
+    testing_vpn_mac(frame + 6, 0, VPN_RIGHT);
+    bytes_put_be16(frame + ETHER_TYPE, ETHER_IP6);
+    bytes_put_be32(ip, 6u << 28 | 34u << 22);
+    bytes_put_be16(ip + IP6_LEN, (uint16_t)p.len);
+    ip[IP6_NEXT] = IP_PROTO_ESP;
+    ip[IP6_HOPS] = 64;
+    memcpy(ip + IP6_SRC, from.b, 16);
+    memcpy(ip + IP6_DST, to.b, 16);
+    return ETHER_SIZE + IP6_SIZE + p.len;
+}
+
+/* A packet of host A as it would be inside. */
+static uint32_t inside(const struct crafter *c, uint8_t *ret, const struct testing_udp *u)
+{
+    uint8_t frame[TESTING_NET_ROOM];
+    uint32_t len = testing_vpn_udp(&c->v, frame, 0, u) - ETHER_SIZE;
+    memcpy(ret, frame + ETHER_SIZE, len);
+    return len;
+}
+
+static void padding_for_confidentiality_comes_off(void **state)
+{
+    struct crafter c;
+    uint8_t frame[TESTING_NET_ROOM], payload[2048];
+    crafter_begin(&c);
+    for (uint32_t more = 0; more < 20; more++) {
+        uint32_t len = inside(&c, payload, &udp);
+        memset(payload + len, 0xee, more);
+        testing_net_clear(c.v.net);
+        receive(&c.v, frame, craft(&c, frame, payload, len + more, IP_PROTO_IPIP));
+        const struct testing_frame *f = arrived(&c.v, 1, 0);
+        assert_non_null(f);
+        assert_int_equal(f->len, ETHER_SIZE + len);
+    }
+    crafter_end(&c);
+}
+
+static void what_is_inside_is_looked_at(void **state)
+{
+    static const uint8_t nexts[] = {
+        IP_PROTO_NONE, IP_PROTO_UDP, IP_PROTO_ESP, IP_PROTO_LANE_MARKER, IP_PROTO_IPV6 /* says 4 */};
+    struct crafter c;
+    uint8_t frame[TESTING_NET_ROOM], payload[2048];
+    crafter_begin(&c);
+    uint32_t len = inside(&c, payload, &udp);
+    for (unsigned i = 0; i < sizeof nexts; i++) {
+        receive(&c.v, frame, craft(&c, frame, payload, len, nexts[i]));
+        assert_only_lost(&c.v, LOSS_MALFORMED, i + 1);
+    }
+    for (uint32_t cut = 0; cut < len; cut += 3) { /* the inner packet is not all there */
+        receive(&c.v, frame, craft(&c, frame, payload, cut, IP_PROTO_IPIP));
+        assert_null(arrived(&c.v, 1, 0));
+    }
+    crafter_end(&c);
+}
+
+static void every_length_that_is_not_its_own(void **state)
+{
+    struct crafter c;
+    uint8_t frame[TESTING_NET_ROOM], payload[2048];
+    crafter_begin(&c);
+    uint32_t len = inside(&c, payload, &udp), whole = craft(&c, frame, payload, len, IP_PROTO_IPIP);
+    for (uint32_t n = ETHER_SIZE + IP6_SIZE; n < whole + 64; n++) {
+        if (n == whole)
+            continue;
+        bytes_put_be16(frame + ETHER_SIZE + IP6_LEN, (uint16_t)(n - ETHER_SIZE - IP6_SIZE));
+        receive(&c.v, frame, n);
+        assert_null(arrived(&c.v, 1, 0));
+    }
+    assert_int_equal(lost_all(&c.v), whole + 64 - ETHER_SIZE - IP6_SIZE - 1);
+    assert_int_equal(lost(&c.v, LOSS_MALFORMED) + lost(&c.v, LOSS_NOT_AUTHENTIC), lost_all(&c.v));
+    bytes_put_be16(frame + ETHER_SIZE + IP6_LEN, (uint16_t)(whole - ETHER_SIZE - IP6_SIZE));
+    receive(&c.v, frame, whole + 5); /* a padded frame is whole */
+    assert_same(&c.v, arrived(&c.v, 1, 0), 0, (struct testing_udp){IP_V4, AF41, 0, 65, 0, 1000, 2000, 100});
+    crafter_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +888,30 @@ int main(void)
         cmocka_unit_test(psp_takes_the_srh_off_around_esp),
         cmocka_unit_test(batches_keep_the_order),
         cmocka_unit_test(no_key_means_no_packet),
+        cmocka_unit_test(no_flipped_bit_passes),
+        cmocka_unit_test(another_vpns_sid_does_not_open_it),
+        cmocka_unit_test(a_clear_sid_does_not_open_it),
+        cmocka_unit_test(another_senders_address_does_not_open_it),
+        cmocka_unit_test(transit_may_change_what_is_around),
+        cmocka_unit_test(congestion_marks_go_through),
+        cmocka_unit_test(a_packet_opens_once),
+        cmocka_unit_test(twice_in_one_batch_opens_once),
+        cmocka_unit_test(classes_do_not_age_each_other),
+        cmocka_unit_test(within_a_class_the_window_is_1024),
+        cmocka_unit_test(a_new_key_loses_nothing_on_the_way),
+        cmocka_unit_test(a_key_that_is_gone_opens_nothing),
+        cmocka_unit_test(an_sa_is_heard_once),
+        cmocka_unit_test(sas_say_no_and_why),
+        cmocka_unit_test(no_more_sas_than_were_planned),
+        cmocka_unit_test(cleartext_is_refused_at_both_ends),
+        cmocka_unit_test(the_policy_lets_encrypted_packets_pass),
+        cmocka_unit_test(an_encrypted_sid_takes_no_cleartext),
+        cmocka_unit_test(the_largest_packet_fits_and_the_next_is_told),
+        cmocka_unit_test(every_size),
+        cmocka_unit_test(inner_flows_do_not_show),
+        cmocka_unit_test(padding_for_confidentiality_comes_off),
+        cmocka_unit_test(what_is_inside_is_looked_at),
+        cmocka_unit_test(every_length_that_is_not_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -248,6 +248,20 @@ struct diamond {
     struct ip6 service;
 };
 
+static bool encrypted; /* of the diamonds that are made */
+
+static void diamond_keys(struct diamond *d)
+{
+    const struct testing_vpn v = {.net = d->net, .last = 3};
+    for (uint16_t lane = 0; lane < LANE_CLASSES; lane++) {
+        struct esp_sa_config there = testing_vpn_sa(&v, 0, 10, lane, 0, true), here = there;
+        here.peer = testing_vpn_loopback(0);
+        here.sending = false;
+        assert_int_equal(forward_sa_install(testing_net_forward(d->net, 0), &there, NULL), 0);
+        assert_int_equal(forward_sa_install(testing_net_forward(d->net, 3), &here, NULL), 0);
+    }
+}
+
 static void core_port(struct testing_net *n, unsigned router, uint16_t port)
 {
     testing_net_port(n, router, port, &(struct port_config){.mtu = 1500, .pool_cells = 1024});
@@ -290,13 +304,19 @@ static void diamond_init(struct diamond *d, int64_t delay1, int64_t delay2)
     diamond_pe(d, 0, 0);
     diamond_pe(d, 3, 1);
     d->service = container(4, 0xd001, 0);
-    diamond_sid(testing_net_forward(d->net, 3), d->service, 64, SID_END_DT46_NEXT_CSID, 0, 10);
+    diamond_sid(testing_net_forward(d->net, 3), d->service, 64,
+        encrypted ? SID_END_ESP_DT46_NEXT_CSID : SID_END_DT46_NEXT_CSID, 0, 10);
+    diamond_keys(d);
     struct forward *pe = testing_net_forward(d->net, 0);
     for (uint16_t p = 0; p < 2; p++) {
         struct forward_path path = {.id = p + 1u, .n_sids = 1, .sids = {container(0xe001, 0, 0)}, .out_port = p};
         assert_int_equal(forward_path_set(pe, &path, &err), 0);
     }
-    struct forward_route r = {.kind = ROUTE_REMOTE, .service_sid = d->service, .path_of_class = {1, 1, 1, 1}};
+    struct forward_route r = {.kind = ROUTE_REMOTE,
+        .service_sid = d->service,
+        .path_of_class = {1, 1, 1, 1},
+        .encrypted = encrypted,
+        .peer = testing_vpn_loopback(3)};
     struct ip_prefix to = {IP_V4, 24, {{10, 0, 1, 0}}};
     assert_int_equal(forward_route_set(pe, 10, &to, &r, &err), 0);
     struct forward_slice s = {.tenant = 100,
@@ -394,6 +414,15 @@ static void a_move_loses_nothing_and_keeps_the_order(void **state)
 {
     moves(10000, 10000);
     moves(1000000, 1000); /* what follows on the shorter path waits for what is still on the longer one */
+}
+
+/* The end-marker comes in clear behind what was sealed before it, and what is sealed after it waits. */
+static void an_encrypted_lane_moves_as_well(void **state)
+{
+    encrypted = true;
+    moves(10000, 10000);
+    moves(1000000, 1000);
+    encrypted = false;
 }
 
 static void a_move_onto_a_dead_path_waits(void **state)
@@ -538,6 +567,7 @@ int main(void)
         cmocka_unit_test(a_service_before_the_end),
         cmocka_unit_test(another_way_than_the_lanes),
         cmocka_unit_test(a_move_loses_nothing_and_keeps_the_order),
+        cmocka_unit_test(an_encrypted_lane_moves_as_well),
         cmocka_unit_test(a_move_onto_a_dead_path_waits),
         cmocka_unit_test(a_move_that_waits_can_be_given_up),
         cmocka_unit_test(a_move_off_a_stalled_path_is_taken_back),
