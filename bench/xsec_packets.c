@@ -25,10 +25,10 @@
  * core with a thousand SAs; the four receiving ones before them go. */
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "crypto/curve25519.h"
 #include "forward/tables.h"
 #include "wire/checksum.h"
 #include "xsec/derive.h"
-#include "crypto/curve25519.h"
 
 #include <intel-ipsec-mb.h>
 #include <stdio.h>
@@ -362,10 +362,8 @@ static void esp_alone(struct esp *e, struct esp_sa *sa, unsigned *flow, unsigned
     for (unsigned at = 0; at < GROUP; at += ESP_BATCH) {
         for (unsigned i = 0; i < ESP_BATCH; i++) {
             struct rte_mbuf *m = pkts[at + i];
-            p[i] = (struct esp_packet){.sa = sa,
-                .bytes = packet_at(m, ETHER_SIZE),
-                .len = m->pkt_len - ETHER_SIZE,
-                .next = IP_PROTO_IPIP};
+            p[i] = (struct esp_packet){
+                .sa = sa, .bytes = packet_at(m, ETHER_SIZE), .len = m->pkt_len - ETHER_SIZE, .next = IP_PROTO_IPIP};
         }
         esp_seal(e, p, ESP_BATCH);
     }
@@ -463,8 +461,7 @@ static void measure(struct forward *const pe[2], const char *name, uint32_t size
     print_ours("open", OPEN, BARE_OPEN, n, bytes * 8 * hz);
     static const char *const names[KINDS] = {[BARE_SEAL] = "bare_seal", [BARE_OPEN] = "bare_open", [CLEAR] = "clear"};
     for (unsigned kind = BARE_SEAL; kind <= CLEAR; kind++)
-        printf(
-            " %s %.3f %.1f", names[kind], bytes * 8 * hz / median_cycles(kind, n) / 1e9, median_cycles(kind, n));
+        printf(" %s %.3f %.1f", names[kind], bytes * 8 * hz / median_cycles(kind, n) / 1e9, median_cycles(kind, n));
     print_ours("esp", ESP, BARE_SEAL, n, bytes * 8 * hz);
     printf("\n");
     fflush(stdout);
