@@ -33,6 +33,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_roce_receive,
     &verb_lab_run,
     &verb_lab_clean,
+    &verb_sim_control,
     &verb_sim_run,
     &verb_accept,
     &verb_bgp_reflect,

@@ -37,6 +37,7 @@ extern const struct cli_verb verb_roce_send;
 extern const struct cli_verb verb_router;
 extern const struct cli_verb verb_router_ctl;
 extern const struct cli_verb verb_router_key;
+extern const struct cli_verb verb_sim_control;
 extern const struct cli_verb verb_sim_run;
 extern const struct cli_verb verb_tokenize;
 extern const struct cli_verb verb_top;

@@ -14,6 +14,7 @@ static const char *const names[] = {[SCENARIO_CUT] = "cut",
     [SCENARIO_RESUME] = "resume",
     [SCENARIO_KILL] = "kill",
     [SCENARIO_RESTART] = "restart",
+    [SCENARIO_RESET] = "reset",
     [SCENARIO_MOVE] = "move"};
 
 static const char *what_of(const struct scenario *s, const struct scenario_fault *f)
@@ -24,6 +25,7 @@ static const char *what_of(const struct scenario *s, const struct scenario_fault
         return s->hosts[f->what].name;
     case SCENARIO_KILL:
     case SCENARIO_RESTART:
+    case SCENARIO_RESET:
         return s->routers[f->what].name;
     case SCENARIO_MOVE:
         return s->vpns[f->what].name;
@@ -113,6 +115,8 @@ int lab_fault_apply(struct lab_work *k, const struct scenario_fault *f, struct e
         return set_quality(k->world, f->what, &f->quality, err);
     case SCENARIO_HEAL:
         return set_quality(k->world, f->what, &s->links[f->what].quality, err);
+    case SCENARIO_RESET:
+        return 0; /* `sim control` */
     case SCENARIO_MOVE:
         return s->mode == SCENARIO_LANES ? move(k->world, f, err) : 0;
     }

@@ -42,7 +42,7 @@ static const cyaml_schema_field_t site_fields[] = {
 
 static const cyaml_schema_field_t router_fields[] = {TEXT(file_router, name), TEXT(file_router, id),
     TEXT(file_router, role), TEXT(file_router, site), TEXT(file_router, pool), TEXT(file_router, tenant_pool),
-    TEXT(file_router, poll), TEXT(file_router, pps), CYAML_FIELD_END};
+    TEXT(file_router, poll), TEXT(file_router, pps), TEXT(file_router, routes), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t link_fields[] = {TEXT(file_link, name), TEXT(file_link, a), TEXT(file_link, b),
     TEXT(file_link, rate), TEXT(file_link, length), TEXT(file_link, delay), TEXT(file_link, mtu),
@@ -86,11 +86,11 @@ static const cyaml_schema_value_t site_value = ENTRY(site), router_value = ENTRY
 static const cyaml_schema_field_t scenario_fields[] = {TEXT(file_scenario, name), TEXT(file_scenario, about),
     TEXT(file_scenario, seed), TEXT(file_scenario, duration), TEXT(file_scenario, mode), TEXT(file_scenario, hello),
     TEXT(file_scenario, silence), TEXT(file_scenario, watchdog), TEXT(file_scenario, control_loss),
-    SECTION(file_scenario, sites, site_value), SECTION(file_scenario, routers, router_value),
-    SECTION(file_scenario, links, link_value), SECTION(file_scenario, hosts, host_value),
-    SECTION(file_scenario, vpns, vpn_value), SECTION(file_scenario, paths, path_value),
-    SECTION(file_scenario, workloads, workload_value), SECTION(file_scenario, faults, fault_value),
-    LIST(file_scenario, expect), CYAML_FIELD_END};
+    TEXT(file_scenario, bgp_hold), TEXT(file_scenario, bgp_restart), SECTION(file_scenario, sites, site_value),
+    SECTION(file_scenario, routers, router_value), SECTION(file_scenario, links, link_value),
+    SECTION(file_scenario, hosts, host_value), SECTION(file_scenario, vpns, vpn_value),
+    SECTION(file_scenario, paths, path_value), SECTION(file_scenario, workloads, workload_value),
+    SECTION(file_scenario, faults, fault_value), LIST(file_scenario, expect), CYAML_FIELD_END};
 
 static const cyaml_schema_value_t scenario_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct file_scenario, scenario_fields)};

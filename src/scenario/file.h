@@ -19,7 +19,7 @@ struct file_site {
 };
 
 struct file_router {
-    file_text name, id, role, site, pool, tenant_pool, poll, pps;
+    file_text name, id, role, site, pool, tenant_pool, poll, pps, routes;
 };
 
 struct file_link {
@@ -58,7 +58,7 @@ struct file_fault {
 };
 
 struct file_scenario {
-    file_text name, about, seed, duration, mode, hello, silence, watchdog, control_loss;
+    file_text name, about, seed, duration, mode, hello, silence, watchdog, control_loss, bgp_hold, bgp_restart;
     struct file_site *sites;
     struct file_router *routers;
     struct file_link *links;

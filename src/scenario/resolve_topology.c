@@ -67,6 +67,7 @@ static int router(struct scenario *s, const struct file_router *in, uint32_t i, 
     rc = rc ? rc : get_bytes(&p, "tenant_pool", in->tenant_pool, &r->tenant_pool);
     rc = rc ? rc : get_time(&p, "poll", in->poll, &r->poll_ns);
     rc = rc ? rc : get_u64(&p, "pps", in->pps, &r->pps);
+    rc = rc ? rc : get_u32(&p, "routes", in->routes, 0, 100000, &r->routes);
     r->role = (enum scenario_role)role;
     return rc;
 }

@@ -1,5 +1,6 @@
 #include "scenario/scenario.h"
 
+#include "base/clock.h"
 #include "os/file.h"
 #include "scenario/resolve.h"
 
@@ -28,6 +29,14 @@ static int resolve_head(struct scenario *s, const struct file_scenario *f, struc
     rc = rc ? rc : get_time(&p, "hello", f->hello, &s->hello_ns);
     rc = rc ? rc : get_time(&p, "silence", f->silence, &s->silence_ns);
     rc = rc ? rc : get_time(&p, "watchdog", f->watchdog, &s->watchdog_ns);
+    s->bgp_hold_ns = 90 * NS_PER_S;
+    s->bgp_restart_ns = 120 * NS_PER_S;
+    rc = rc ? rc : get_time(&p, "bgp_hold", f->bgp_hold, &s->bgp_hold_ns);
+    rc = rc ? rc : get_time(&p, "bgp_restart", f->bgp_restart, &s->bgp_restart_ns);
+    if (!rc && (s->bgp_hold_ns < 3 * NS_PER_S || s->bgp_hold_ns > 65535 * NS_PER_S))
+        rc = place_bad(&p, "bgp_hold", f->bgp_hold, "is not between 3 s and 65535 s");
+    if (!rc && s->bgp_restart_ns > 4095 * NS_PER_S)
+        rc = place_bad(&p, "bgp_restart", f->bgp_restart, "is above 4095 s");
     rc = rc ? rc : get_share(&p, "control_loss", f->control_loss, &s->control_loss);
     if (!rc && s->duration_ns <= 0)
         rc = f->duration ? place_bad(&p, "duration", f->duration, "is no time at all") : place_missing(&p, "duration");

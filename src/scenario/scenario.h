@@ -45,6 +45,7 @@ struct scenario_router {
     uint64_t tenant_pool; /* bytes of it for one tenant at most; 0: no limit of its own */
     int64_t poll_ns;      /* simulation: time between two looks at its receive rings (0: at once) */
     uint64_t pps;         /* simulation: packets a second that its core can forward; 0: any number */
+    uint32_t routes; /* simulated control plane: VPN routes that it announces in each of its VPNs, beside its hosts' */
 };
 
 struct scenario_quality { /* what a link does to frames, in each direction */
@@ -153,7 +154,8 @@ enum scenario_fault_kind {
     SCENARIO_RESUME,
     SCENARIO_KILL, /* router: its process ends, everything it held is gone */
     SCENARIO_RESTART,
-    SCENARIO_MOVE, /* vpn's class to another path */
+    SCENARIO_RESET, /* router: its BGP sessions, by a NOTIFICATION (simulated control plane only) */
+    SCENARIO_MOVE,  /* vpn's class to another path */
 };
 
 struct scenario_fault {
@@ -201,6 +203,7 @@ struct scenario {
     enum scenario_mode mode;
     int64_t hello_ns, silence_ns, watchdog_ns; /* 0: the router's own */
     double control_loss;                       /* that windows are sized to hide; 0: the router's own */
+    int64_t bgp_hold_ns, bgp_restart_ns;       /* simulated control plane: hold time, graceful restart */
 
     struct scenario_site *sites;
     struct scenario_router *routers;

@@ -33,6 +33,8 @@ static int happen(struct sim *s, const struct scenario_fault *x, int64_t now)
         return 0;
     case SCENARIO_RESTART:
         return node_restart(&s->nodes[x->what], now, &s->error);
+    case SCENARIO_RESET:
+        return 0; /* `sim control` */
     case SCENARIO_MOVE:
         if (s->mode != SCENARIO_LANES)
             return 0;
