@@ -6,7 +6,7 @@
 
 static uint32_t metric_of(const struct bgp_path *p, const struct bgp_rib_above *a)
 {
-    if (p->source == BGP_SELF || !a->metric)
+    if (p->source == BGP_SELF || !a->metric || (a->outside_is_near && !p->ibgp))
         return 0;
     return a->metric(a->user, p->attributes->next_hop, p->attributes->next_hop_len);
 }

@@ -42,6 +42,7 @@ struct bgp_rib_above {
     void *user;
     /* IGP metric of a next hop; UINT32_MAX: not reachable (the path is kept, never best). NULL: all are 0. */
     uint32_t (*metric)(void *user, const uint8_t *next_hop, uint8_t len);
+    bool outside_is_near; /* paths from another AS are next door: `metric` is not asked about them (tables of VRFs) */
     /* What decides last between peers (RFC 4271 9.1.2.2 f, g). NULL: the source number alone. */
     void (*peer_order)(void *user, uint16_t source, uint8_t ret_identifier[4], struct ip_addr *ret_address);
     /* The best path changed (route->best, NULL: gone); `before` is only good for comparing during the call. NULL: nobody asks. */

@@ -98,7 +98,8 @@ static struct bgp_vrf *new_vrf(struct bgp_speaker *s, uint32_t number)
     if (!v)
         return NULL;
     *v = (struct bgp_vrf){.speaker = s, .number = number};
-    struct bgp_rib_above above = {.user = v, .metric = metric, .peer_order = peer_order, .best = on_best};
+    struct bgp_rib_above above = {
+        .user = v, .metric = metric, .outside_is_near = true, .peer_order = peer_order, .best = on_best};
     for (int i = 0; i < 2; i++)
         if (bgp_rib_create(&v->rib[i], own_families[i], s->attributes, &above)) {
             bgp_vrf_free(v);

@@ -74,6 +74,13 @@ static void on_customer(void *user, uint32_t vrf, const struct bgp_customer_rout
     pe->n_told += i == pe->n_told;
 }
 
+/* The underlay knows the PEs' loopbacks, and no customer's address. */
+static uint32_t on_metric(void *user, const struct ip6 *next_hop)
+{
+    (void)user;
+    return next_hop->b[0] == 0xfd && next_hop->b[15] <= 2 ? 10 : UINT32_MAX;
+}
+
 static void on_vpn(void *user, const struct bgp_vpn_route *r, bool withdrawn)
 {
     (void)r;
@@ -106,7 +113,7 @@ static void build(struct rig *r)
         struct pe *pe = &r->pe[i];
         struct bgp_speaker_config c = {
             .role = BGP_PE, .identifier = {10, 0, 0, i + 1}, .next_hop = {{0xfd, [15] = i + 1}}};
-        struct bgp_sink sink = {.user = pe, .customer_route = on_customer, .vpn_route = on_vpn};
+        struct bgp_sink sink = {.user = pe, .customer_route = on_customer, .vpn_route = on_vpn, .metric = on_metric};
         pe->t = &r->t;
         pe->last = i + 1;
         assert_int_equal(bgp_speaker_create(&pe->s, &c, &sink, &err), 0);
