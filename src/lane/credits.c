@@ -60,9 +60,11 @@ enum telling { TELL, TELL_LATER, TELL_NO_MORE };
 static enum telling due(struct lane_rx *r, int64_t now)
 {
     struct lane_rx_inner *x = r->inner;
+    press_turn(r, now);
     window_turn(r, now);
     uint64_t limit = credit_advertise(&r->credit);
-    bool news = limit != x->told_limit || r->credit.arrived != x->told_arrived;
+    uint32_t hold = press_hold(r);
+    bool news = limit != x->told_limit || r->credit.arrived != x->told_arrived || hold != x->told_hold;
     if (!news && !x->repeats)
         return TELL_NO_MORE;
     if (!news && now - x->told_ns < link_tell_ns(x->link))
@@ -71,6 +73,7 @@ static enum telling due(struct lane_rx *r, int64_t now)
     x->repeats--;
     x->told_limit = limit;
     x->told_arrived = r->credit.arrived;
+    x->told_hold = hold;
     x->told_ns = now;
     return TELL;
 }
@@ -107,6 +110,7 @@ static bool entry_put(struct lane_rx *r, uint8_t *body, unsigned *n, int64_t now
                 .generation = r->credit.generation,
                 .limit = r->credit.limit,
                 .behind = (uint32_t)(r->credit.limit - r->credit.arrived),
+                .hold = r->inner->told_hold,
             });
     return true;
 }
@@ -184,7 +188,18 @@ int64_t credits_next(const struct lane_link *l)
 
 /* --- in ------------------------------------------------------------------------------------------------------ */
 
-static void entry_received(struct lane_link *l, const struct lane_credit_entry *e, int64_t now)
+/* What the peer asks for, not what it promises: the newest word counts, whichever generation. */
+static bool hold_received(struct lane_tx *t, const struct lane_credit_entry *e, int64_t sent_ns)
+{
+    uint64_t was = t->hold_at;
+    if (sent_ns < t->inner->hold_ns || e->hold > e->limit)
+        return false;
+    t->inner->hold_ns = sent_ns;
+    t->hold_at = e->hold ? e->limit - e->hold : UINT64_MAX;
+    return t->hold_at > was;
+}
+
+static void entry_received(struct lane_link *l, const struct lane_credit_entry *e, int64_t sent_ns, int64_t now)
 {
     struct lane_tx *t = tx_of(l, e->ref);
     if (!t || !t->open || t->index != e->index)
@@ -195,7 +210,8 @@ static void entry_received(struct lane_link *l, const struct lane_credit_entry *
         x->known = arrived;
     if (e->generation == t->credit.generation)
         x->releasing = false;
-    if (credit_update(&t->credit, e->generation, e->limit) && t->queue.state == QUEUE_BLOCKED)
+    bool more = hold_received(t, e, sent_ns);
+    if ((credit_update(&t->credit, e->generation, e->limit) || more) && t->queue.state == QUEUE_BLOCKED)
         queue_wake(&t->queue, now);
 }
 
@@ -227,6 +243,6 @@ void credits_received(struct lane_link *l, const uint8_t *body, uint32_t len, in
     for (unsigned i = 0; i < n; i++) {
         struct lane_credit_entry e;
         lane_credit_entry_get(&e, body, i);
-        entry_received(l, &e, now);
+        entry_received(l, &e, c.sent_ns, now);
     }
 }

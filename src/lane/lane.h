@@ -51,6 +51,8 @@ struct lane_told {
 /* The sender's end of a lane on one link. */
 struct lane_tx {
     struct credit_sender credit;
+    uint64_t
+        hold_at; /* the peer's queue rises: it asks not to send beyond this cell, whatever credit allows (press.c) */
     struct queue queue;
     struct lane_wire *wire;     /* of the link it leaves by; never NULL */
     struct lane_tx *waits_next; /* in wire->waiting; self: at its end; NULL: not in it */

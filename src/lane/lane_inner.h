@@ -9,6 +9,7 @@
  *   signal.c      OPEN, ACCEPT, REFUSE, DOWN, CLOSE hop by hop; admission
  *   credits.c     CREDIT out and in
  *   window.c      how large windows are, and who pays
+ *   press.c       a queue that rises stops its neighbour at once
  *   report.c      gaps told, named and recorded
  *   egress.c      queues towards hosts; watchdog.c: those that never move
  *   move.c        end-markers and successors
@@ -108,7 +109,7 @@ struct lane_link {
     uint32_t n_lanes;
     struct lane_tenant *tenants;
     uint32_t n_tenants;
-    int64_t squeezed_ns;
+    int64_t squeezed_ns, press_next_ns;
     uint64_t wanted; /* cells for lanes that were refused for want of room a moment ago */
     int64_t wanted_until;
 
@@ -144,6 +145,7 @@ struct lane_tx_inner {
     uint64_t refused_where;
 
     uint64_t known;     /* cells that have arrived, or are known to be lost: as the peer told */
+    int64_t hold_ns;    /* the peer's clock when it told lane_tx.hold_at last */
     uint64_t sync_mark; /* S at the last look */
     int64_t sync_at, sync_wait;
     bool releasing; /* RELEASE is out */
@@ -215,14 +217,22 @@ struct lane_rx_inner {
     uint32_t window_least, window_full, committed;
     uint32_t window_most, held_most; /* for reports: the largest W, the fullest buffer */
     struct lane_tenant *tenant;
+    uint32_t press_at;                   /* cells held above which the neighbour is stopped (press.c) */
+    uint32_t allowed;                    /* cells beyond F that it is asked to keep to; PRESS_NOT: all of W */
+    uint32_t drained, came;              /* cells that leave, and come, in a round trip, when some do */
+    uint64_t drain_freed, drain_arrived; /* F and R when the present round trip began */
+    int64_t drain_ns;
     uint64_t turn_arrived; /* growth: R when the window began to be turned over */
     int64_t turn_ns;
     uint64_t idle_arrived;
     int64_t idle_since;
+    uint64_t use_arrived; /* R at the last look at how much of its window it uses */
+    int64_t use_ns;
     bool reclaiming;
     int64_t reclaim_at;
 
     uint64_t told_limit, told_arrived;
+    uint32_t told_hold;
     int64_t told_ns;
     uint8_t repeats; /* of the CREDIT that was told */
 
@@ -321,6 +331,20 @@ void window_look(struct lane_rx *r, int64_t now);      /* now and then: idle lan
 void window_squeeze(struct lane_link *l, int64_t now); /* someone needs room */
 int64_t window_timer(struct lane_rx *r, int64_t now);  /* RECLAIM again; next deadline */
 void window_released(struct lane_link *l, const uint8_t *body, uint32_t len, int64_t now);
+int64_t window_loop_ns(const struct lane_link *l); /* from a cell that leaves here to the one that it let be sent */
+
+/* --- press.c ----------------------------------------------------------------------------------------------- */
+
+#define PRESS_NOT UINT32_MAX
+void press_init(struct lane_rx *r, int64_t now);
+void press_begin(struct lane_rx *r, int64_t now); /* it holds more than press_at */
+void press_turn(struct lane_rx *r, int64_t now);  /* its credit is being told */
+uint32_t press_hold(const struct lane_rx *r);     /* of what is below L, to be told with it */
+
+static inline bool press_holds(const struct lane_rx *r)
+{
+    return r->inner->allowed != PRESS_NOT;
+}
 
 /* --- sender.c ---------------------------------------------------------------------------------------------- */
 

@@ -148,8 +148,8 @@ static void watch(struct lane_rx *r, int64_t now)
 {
     struct lane_rx_inner *x = r->inner;
     x->watched = true;
-    x->idle_arrived = r->credit.arrived;
-    x->idle_since = now;
+    x->idle_arrived = x->turn_arrived = r->credit.arrived;
+    x->idle_since = x->turn_ns = now;
     rx_arm(r, now + LANE_IDLE_NS);
 }
 
@@ -197,6 +197,8 @@ struct lane_rx *lane_receive(
     uint64_t held = credit_occupied(&r->credit);
     if (held > r->inner->held_most)
         r->inner->held_most = (uint32_t)held;
+    if (held > r->inner->press_at && !press_holds(r))
+        press_begin(r, now);
     return r;
 }
 

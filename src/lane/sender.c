@@ -232,6 +232,8 @@ static void accepted(struct lane_tx *t, const struct lane_accept *a)
     x->known = a->first;
     x->releasing = false;
     t->credit = (struct credit_sender){.sent = a->first, .limit = a->limit, .generation = a->generation};
+    t->hold_at = UINT64_MAX;
+    x->hold_ns = 0;
     t->index = a->index;
     t->epoch = (uint16_t)tx_link(t)->session.peer_epoch;
     t->open = true;

@@ -15,10 +15,10 @@
 
 enum { LANE_OPTION_INDEX = 0, LANE_OPTION_EPOCH = 2, LANE_OPTION_CELL = 4, LANE_OPTION_SIZE = 8 };
 
-/* Both windows allow it: the lane's, and the link's for what the peer has not classified yet. */
+/* Both windows allow it, the lane's and the link's for what the peer has not classified yet, and the peer's queue is short. */
 static inline bool lane_may_send(const struct lane_tx *t, uint32_t need)
 {
-    return t->open && t->wire->up && credit_may_send(&t->credit, need) &&
+    return t->open && t->wire->up && credit_may_send(&t->credit, need) && t->credit.sent + need <= t->hold_at &&
            (!t->wire->windowed || credit_may_send(&t->wire->window, need));
 }
 

@@ -8,7 +8,7 @@ static void writes_index_epoch_and_first_cell(void **state)
     (void)state;
     struct testing_mbufs *slab = testing_mbufs_create(1, 256);
     struct lane_wire wire = {.up = true, .windowed = true, .window = {.limit = 10}};
-    struct lane_tx t = {.wire = &wire, .open = true, .index = 0x1234, .epoch = 0xabcd};
+    struct lane_tx t = {.wire = &wire, .open = true, .hold_at = UINT64_MAX, .index = 0x1234, .epoch = 0xabcd};
     t.credit = (struct credit_sender){.sent = 0x1fffffffe, .limit = 0x200000004};
     struct rte_mbuf *m = testing_mbuf_sized(slab, 3 * PACKET_CELL);
     packet_meta(m)->lane_option = 70;

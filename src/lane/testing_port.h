@@ -57,6 +57,7 @@ static inline void testing_lane_init(
     lane->queue.lane = lane;
     lane->wire = &t->wire;
     lane->credit.limit = credit;
+    lane->hold_at = UINT64_MAX;
     lane->open = lane->complete = true;
 }
 

@@ -6,18 +6,20 @@
  *
  *   W = B * (RTT + T_poll p99.9 + k * T_adv) + N2 + MTU      (N2: a quarter of it may be free and not told yet)
  *
- * A lane is admitted with the least window that it asks for, or refused: that much it always keeps. When it has turned its
- * window over within two round trips the window is what limits it, and it grows: doubled, or fourfold while half of the pool
- * is free. Beyond its fair share of the pool it may take at most half of what is free. Credit that was given can only be
- * given back by the one who holds it: a lane that has been idle while the pool is wanted, or that has more than its share
- * while another has less, is asked to (RECLAIM; the answer is RELEASE). What is committed to a lane is max(W, L - F), and
- * the sum never exceeds the pool. */
+ * A lane is admitted with the least window that it asks for, or refused: that much it always keeps. When it turns its
+ * window over faster than once in two round trips the window is what limits it, and it grows: to all that its rate needs
+ * while half of the pool is free, so that a lane that wakes up is at its rate a round trip after its first burst; doubled
+ * otherwise. Beyond its fair share of the pool it may take at most half of what is free. Credit that was given can only be
+ * given back by the one who holds it: a lane that has been idle, or uses little of its window, while the pool is wanted, or
+ * that has more than its share while another has less, is asked to (RECLAIM; the answer is RELEASE). What is committed to a
+ * lane is max(W, L - F), and the sum never exceeds the pool. */
 #include "lane/lane_inner.h"
 
 #define CELL_BYTES_MEAN 512u /* of a packet, in the sizing of windows for a rate: a packet takes a cell at least */
 #define SQUEEZE_NS      NS_PER_MS
 #define WANTED_NS       (200 * NS_PER_MS)
 #define IDLE_LONG_NS    (10 * NS_PER_S)
+#define USE_TIMES       4 /* what a lane keeps of a window that it does not use, in round trips of what it sends */
 
 /* --- accounts ------------------------------------------------------------------------------------------------ */
 
@@ -94,16 +96,19 @@ static uint32_t fair_share(const struct lane_link *l)
 
 /* --- sizes --------------------------------------------------------------------------------------------------- */
 
+int64_t window_loop_ns(const struct lane_link *l)
+{
+    return link_rtt(l) + l->node->poll_gap_ns + l->node->credit_repeats * link_tell_ns(l);
+}
+
 static uint32_t window_full(const struct lane_link *l, const struct lane_open_frame *want)
 {
-    const struct lane_node *n = l->node;
     uint64_t rate = want->rate_bps ? want->rate_bps : want->guarantee_bps;
     if (!rate || (l->port->config.rate_bps && rate > l->port->config.rate_bps))
         rate = l->port->config.rate_bps;
     if (!rate)
         return CREDIT_WINDOW_MOST;
-    double ns = (double)(link_rtt(l) + n->poll_gap_ns + n->credit_repeats * link_tell_ns(l));
-    double cells = (double)rate / 8e9 * ns / CELL_BYTES_MEAN * 4 / 3;
+    double cells = (double)rate / 8e9 * (double)window_loop_ns(l) / CELL_BYTES_MEAN * 4 / 3;
     cells += 2 + packet_cells(l->port->config.mtu + ETHER_SIZE);
     return cells > CREDIT_WINDOW_MOST ? CREDIT_WINDOW_MOST : (uint32_t)cells;
 }
@@ -143,6 +148,7 @@ int window_admit(struct lane_link *l, struct lane_rx *r, int64_t now)
     x->window_full = window_full(l, &x->want);
     x->turn_arrived = x->idle_arrived = r->credit.arrived;
     x->turn_ns = x->idle_since = now;
+    press_init(r, now);
     return 0;
 }
 
@@ -179,8 +185,8 @@ static void grow(struct lane_rx *r, int64_t now)
     struct lane_link *l = x->link;
     uint32_t window = r->credit.window, fair = fair_share(l), free = room_to_grow(r, now);
     x->window_full = window_full(l, &x->want);
-    uint64_t want = (uint64_t)window * (l->committed < l->port->config.pool_cells / 2 ? 4 : 2);
-    want = want > x->window_full ? x->window_full : want;
+    bool plenty = l->committed < l->port->config.pool_cells / 2;
+    uint64_t want = plenty || 2ull * window > x->window_full ? x->window_full : 2ull * window;
     if (want <= window)
         return;
     uint32_t more = (uint32_t)(want - window);
@@ -204,9 +210,9 @@ void window_turn(struct lane_rx *r, int64_t now)
 {
     struct lane_rx_inner *x = r->inner;
     window_recommit(r);
-    if (r->credit.arrived - x->turn_arrived < r->credit.window || x->reclaiming)
+    if (r->credit.arrived - x->turn_arrived < r->credit.window / 2 || x->reclaiming)
         return;
-    int64_t quick = 2 * (link_rtt(x->link) + link_tell_ns(x->link) + x->link->node->poll_gap_ns);
+    int64_t quick = link_rtt(x->link) + link_tell_ns(x->link) + x->link->node->poll_gap_ns;
     if (now - x->turn_ns <= quick)
         grow(r, now);
     x->turn_arrived = r->credit.arrived;
@@ -286,10 +292,28 @@ void window_squeeze(struct lane_link *l, int64_t now)
     }
 }
 
+/* What it would need for as much as it has sent since the last look, many times over. */
+static void keep_what_it_uses(struct lane_rx *r, int64_t now)
+{
+    struct lane_rx_inner *x = r->inner;
+    int64_t past = now - x->use_ns;
+    if (past < LANE_IDLE_NS / 2 || past < 4 * window_loop_ns(x->link))
+        return;
+    double used = (double)(r->credit.arrived - x->use_arrived) * (double)window_loop_ns(x->link) / (double)past;
+    double keep = x->window_least + USE_TIMES * used;
+    bool known = x->use_ns != 0;
+    x->use_arrived = r->credit.arrived;
+    x->use_ns = now;
+    if (known && !press_holds(r) && x->link->committed > x->link->port->config.pool_cells / 4 &&
+        keep * 2 < r->credit.window)
+        window_shrink(r, (uint32_t)keep, now);
+}
+
 void window_look(struct lane_rx *r, int64_t now)
 {
     struct lane_rx_inner *x = r->inner;
     window_recommit(r);
+    keep_what_it_uses(r, now);
     if (r->credit.arrived != x->idle_arrived || credit_occupied(&r->credit)) {
         x->idle_arrived = r->credit.arrived;
         x->idle_since = now;

@@ -178,6 +178,7 @@ enum scenario_metric {
     SCENARIO_COMPLETED,   /* share of the workload's bytes that arrived */
     SCENARIO_RETRANSMIT,  /* packets sent again */
     SCENARIO_SILENCE,     /* ns: longest time without a delivery, while the workload ran */
+    SCENARIO_RAMP,        /* ns: from its start until it is delivered at the full rate of its sink's line or its own */
     SCENARIO_PEAK_OVER_W, /* highest lane occupancy / its window, all hops */
     SCENARIO_UNACCOUNTED, /* link losses that the routers' records attribute to no or a wrong link */
     SCENARIO_METRICS,

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RAMP_BIN_NS 500000
+#define RAMP_SHARE  0.95
+
 /* --- frames ---------------------------------------------------------------------------------------------------------- */
 
 /* Ethernet, VLAN and IPv4 of frames from one host to another: what does not change. Returns its length. */
@@ -78,6 +81,22 @@ struct rte_mbuf *stream_frame(struct stream *s, bool ack, uint32_t payload, cons
 
 /* --- measures -------------------------------------------------------------------------------------------------------- */
 
+/* Bins of RAMP_BIN_NS: the first one that is as full as the sink's line, or the stream's own rate, lets it be. */
+static void ramp(struct work *w, const struct stream *s, uint32_t payload, uint32_t frame, int64_t now)
+{
+    uint64_t line = s->to->cable->rate_bps, own = s->rate_bps;
+    if (now - w->bin_ns >= RAMP_BIN_NS) {
+        double seconds = (double)(now - w->bin_ns) * 1e-9 * RAMP_SHARE / 8;
+        bool full = line && (double)w->bin_wire >= (double)line * seconds;
+        if (w->bin_ns && (full || (own && (double)w->bin_payload >= (double)own * seconds)))
+            w->ramp_ns = w->bin_ns - w->start_ns;
+        w->bin_ns = now;
+        w->bin_wire = w->bin_payload = 0;
+    }
+    w->bin_wire += queue_wire_bytes(frame);
+    w->bin_payload += payload;
+}
+
 void stream_delivered(struct stream *s, uint32_t payload, uint32_t frame, int64_t now)
 {
     struct work *w = s->work;
@@ -88,6 +107,8 @@ void stream_delivered(struct stream *s, uint32_t payload, uint32_t frame, int64_
         w->silence_ns = now - since;
     w->last_ns = now;
     w->payload += payload;
+    if (!w->ramp_ns)
+        ramp(w, s, payload, frame, now);
     if (now < w->measure_ns)
         return;
     if (w->first_ns == 0) {

@@ -25,6 +25,7 @@ static yyjson_mut_val *work(yyjson_mut_doc *d, const struct sim_work_result *w)
     yyjson_mut_obj_add_sint(d, o, "p999_ns", w->p999_ns);
     yyjson_mut_obj_add_sint(d, o, "most_ns", w->most_ns);
     yyjson_mut_obj_add_sint(d, o, "silence_ns", w->silence_ns);
+    yyjson_mut_obj_add_sint(d, o, "ramp_ns", w->ramp_ns);
     yyjson_mut_obj_add_sint(d, o, "first_ns", w->first_ns);
     yyjson_mut_obj_add_sint(d, o, "last_ns", w->last_ns);
     yyjson_mut_obj_add_uint(d, o, "sent", w->sent);

@@ -26,6 +26,7 @@ static void work_result(const struct sim *s, uint32_t i, struct sim_work_result 
         .p999_ns = quantile_at(&w->latency, QUANTILE_P999),
         .most_ns = w->latency.most_ns,
         .silence_ns = w->silence_ns,
+        .ramp_ns = w->ramp_ns,
         .first_ns = w->first_ns,
         .last_ns = w->last_ns,
         .retransmitted = w->retransmitted,
@@ -181,6 +182,8 @@ static double of_work(const struct sim_work_result *w, enum scenario_metric m)
         return (double)w->retransmitted;
     case SCENARIO_SILENCE:
         return (double)w->silence_ns;
+    case SCENARIO_RAMP:
+        return w->ramp_ns ? (double)w->ramp_ns : NAN;
     default:
         return NAN;
     }

@@ -77,6 +77,8 @@ struct work {
     uint64_t retransmitted, marked;
     uint64_t wanted; /* bytes that its streams are to deliver; 0: until the end */
     int64_t start_ns, stop_ns, measure_ns, first_ns, last_ns, silence_ns;
+    int64_t ramp_ns, bin_ns; /* stream_delivered; 0: not at full rate yet */
+    uint64_t bin_wire, bin_payload;
     uint32_t streams, finished;
     uint64_t broken; /* RoCE queue pairs given up */
 };

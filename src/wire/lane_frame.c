@@ -353,6 +353,7 @@ void lane_credit_entry_get(struct lane_credit_entry *ret, const uint8_t *body, u
     ret->generation = take32(&p);
     ret->limit = take64(&p);
     ret->behind = take32(&p);
+    ret->hold = take32(&p);
 }
 
 void lane_credit_entry_put(uint8_t *body, unsigned i, const struct lane_credit_entry *e)
@@ -362,7 +363,8 @@ void lane_credit_entry_put(uint8_t *body, unsigned i, const struct lane_credit_e
     p = put16(p, e->index);
     p = put32(p, e->generation);
     p = put64(p, e->limit);
-    put32(p, e->behind);
+    p = put32(p, e->behind);
+    put32(p, e->hold);
 }
 
 int lane_sync_decode(uint64_t *ret_session, unsigned *ret_n, const uint8_t *p, uint32_t len)

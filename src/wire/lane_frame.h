@@ -71,8 +71,9 @@ struct lane_credit_entry {
     uint32_t generation;
     uint64_t limit;  /* L */
     uint32_t behind; /* L - R: R cells have arrived or are known to be lost */
+    uint32_t hold;   /* the queue rises: please do not use the last so many cells below L yet; 0: all may be used */
 };
-#define LANE_CREDIT_ENTRY 20u
+#define LANE_CREDIT_ENTRY 24u
 
 struct lane_sync_entry {
     uint16_t ref, index;

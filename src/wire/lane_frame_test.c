@@ -157,17 +157,17 @@ static void lists_survive(void **state)
     struct lane_credit c = {.losses = 1, .window = 2, .sent_ns = 3, .echo_ns = 4}, c2;
     unsigned n;
     lane_credit_encode(bytes, &c);
-    for (unsigned i = 0; i < 60; i++)
-        lane_credit_entry_put(bytes, i, &(struct lane_credit_entry){(uint16_t)i, 2, 3, 4, 5});
-    assert_int_equal(lane_credit_decode(&c2, &n, bytes, LANE_CREDIT_SIZE + 60 * LANE_CREDIT_ENTRY), 0);
-    assert_int_equal(n, 60);
+    for (unsigned i = 0; i < 55; i++)
+        lane_credit_entry_put(bytes, i, &(struct lane_credit_entry){(uint16_t)i, 2, 3, 4, 5, 6});
+    assert_int_equal(lane_credit_decode(&c2, &n, bytes, LANE_CREDIT_SIZE + 55 * LANE_CREDIT_ENTRY), 0);
+    assert_int_equal(n, 55);
     assert_memory_equal(&c, &c2, sizeof c);
-    for (unsigned i = 0; i < 60; i++) {
+    for (unsigned i = 0; i < 55; i++) {
         struct lane_credit_entry e;
         lane_credit_entry_get(&e, bytes, i);
-        assert_true(e.ref == i && e.index == 2 && e.generation == 3 && e.limit == 4 && e.behind == 5);
+        assert_true(e.ref == i && e.index == 2 && e.generation == 3 && e.limit == 4 && e.behind == 5 && e.hold == 6);
     }
-    assert_int_equal(lane_credit_decode(&c2, &n, bytes, LANE_CREDIT_SIZE + 19), -EPROTO);
+    assert_int_equal(lane_credit_decode(&c2, &n, bytes, LANE_CREDIT_SIZE + LANE_CREDIT_ENTRY - 1), -EPROTO);
     assert_int_equal(lane_credit_decode(&c2, &n, bytes, LANE_CREDIT_SIZE - 1), -EPROTO);
 
     uint64_t session, first;
