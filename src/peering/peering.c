@@ -30,11 +30,17 @@ struct peering {
     int listening[8];
     int wake;
     struct neighbour *neighbour[BGP_PEERS_MOST];
-    struct pollfd polls[2 * BGP_PEERS_MOST + 16]; /* wake, 8 listening, 4 watched, then connections */
+    /* wake, 8 listening, 4 watched, then listening ones of VRFs and connections */
+    struct pollfd polls[2 * BGP_PEERS_MOST + PEERING_VRFS_MOST + 16];
     struct {
-        uint16_t peer;
+        uint16_t peer; /* 0: a listening one, `side` says which */
         uint8_t side;
-    } who[2 * BGP_PEERS_MOST + 16];
+    } who[2 * BGP_PEERS_MOST + PEERING_VRFS_MOST + 16];
+    struct {
+        int fd;
+        uint32_t vrf;
+    } vrfs[PEERING_VRFS_MOST];
+    unsigned n_vrfs;
     struct {
         int fd;
         void (*ready)(void *user);
@@ -78,6 +84,35 @@ static void close_connection(struct connection *c)
     *c = (struct connection){.fd = -1};
 }
 
+int peering_listen_vrf(struct peering *p, uint32_t vrf, const struct ip_addr *at, const char *device, struct error *err)
+{
+    if (p->n_vrfs == PEERING_VRFS_MOST)
+        return error_set(err, ENOSPC, "customers can connect to at most %u addresses", PEERING_VRFS_MOST);
+    int fd = peering_listen_at(at, p->config.port, device, err);
+    if (fd < 0)
+        return fd;
+    p->vrfs[p->n_vrfs].fd = fd;
+    p->vrfs[p->n_vrfs++].vrf = vrf;
+    return 0;
+}
+
+/* The i-th listening socket of a VRF (0: the provider's network); -1: no more. */
+static int listening_in(const struct peering *p, uint32_t vrf, unsigned i)
+{
+    for (unsigned k = 0; vrf == 0 && k < 8; k++)
+        if (p->listening[k] >= 0 && i-- == 0)
+            return p->listening[k];
+    for (unsigned k = 0; vrf && k < p->n_vrfs; k++)
+        if (p->vrfs[k].vrf == vrf && i-- == 0)
+            return p->vrfs[k].fd;
+    return -1;
+}
+
+static uint32_t vrf_of(const struct bgp_peer_config *c)
+{
+    return c->kind == BGP_PEER_CUSTOMER ? c->customer.vrf : 0;
+}
+
 /* What is still to be said (a NOTIFICATION), as far as the socket takes it at once. */
 static void flush_last(struct peering *p, uint16_t peer, enum bgp_side side)
 {
@@ -90,17 +125,18 @@ static void flush_last(struct peering *p, uint16_t peer, enum bgp_side side)
 }
 
 /* The listening sockets hear peers with GTSM from nearby only. */
-static int protect_listening(struct peering *p, struct error *err)
+static int protect_listening(struct peering *p, uint32_t vrf, struct error *err)
 {
     struct ip_addr near[BGP_PEERS_MOST];
     unsigned n = 0;
     int rc = 0;
-    for (uint16_t i = 1; i < BGP_PEERS_MOST; i++)
-        if (p->neighbour[i] && p->neighbour[i]->config.secure.gtsm && bgp_peer_config(p->speaker, i))
-            near[n++] = bgp_peer_config(p->speaker, i)->address;
-    for (unsigned i = 0; i < 8 && rc == 0; i++)
-        if (p->listening[i] >= 0)
-            rc = peering_gtsm_filter(p->listening[i], near, n, err);
+    for (uint16_t i = 1; i < BGP_PEERS_MOST; i++) {
+        const struct bgp_peer_config *c = bgp_peer_config(p->speaker, i);
+        if (c && p->neighbour[i] && p->neighbour[i]->config.secure.gtsm && vrf_of(c) == vrf)
+            near[n++] = c->address;
+    }
+    for (int i = 0, fd; rc == 0 && (fd = listening_in(p, vrf, (unsigned)i)) >= 0; i++)
+        rc = peering_gtsm_filter(fd, near, n, err);
     return rc;
 }
 
@@ -113,16 +149,16 @@ void peering_peer_remove(struct peering *p, uint16_t peer)
     const struct bgp_peer_config *config = bgp_peer_config(p->speaker, peer);
     for (int side = 0; config && side < BGP_SIDES; side++)
         flush_last(p, peer, (enum bgp_side)side);
-    for (unsigned i = 0; config && *n->config.secure.md5 && i < 8; i++)
-        if (p->listening[i] >= 0)
-            peering_listen_key(p->listening[i], &config->address, "", &err);
+    uint32_t vrf = config ? vrf_of(config) : 0;
+    for (int i = 0, fd; config && *n->config.secure.md5 && (fd = listening_in(p, vrf, (unsigned)i)) >= 0; i++)
+        peering_listen_key(fd, &config->address, "", &err);
     close_connection(&n->side[BGP_CONNECTED]);
     close_connection(&n->side[BGP_ACCEPTED]);
     bool near = n->config.secure.gtsm;
     free(n);
     p->neighbour[peer] = NULL;
     if (near)
-        protect_listening(p, &err);
+        protect_listening(p, vrf, &err);
 }
 
 void peering_free(struct peering *p)
@@ -137,6 +173,8 @@ void peering_free(struct peering *p)
     for (unsigned i = 0; i < 8; i++)
         if (p->listening[i] >= 0)
             close(p->listening[i]);
+    for (unsigned i = 0; i < p->n_vrfs; i++)
+        close(p->vrfs[i].fd);
     close(p->wake);
     free(p);
 }
@@ -151,15 +189,15 @@ int peering_peer_add(struct peering *p, const struct peering_peer *c, struct err
         return error_set(err, ENOMEM, "not enough memory for a BGP peer's connections");
     n->config = *c;
     n->side[BGP_CONNECTED].fd = n->side[BGP_ACCEPTED].fd = -1;
-    for (unsigned i = 0; *c->secure.md5 && i < 8; i++) {
-        int rc = p->listening[i] >= 0 ? peering_listen_key(p->listening[i], &config->address, c->secure.md5, err) : 0;
+    for (int i = 0, fd; *c->secure.md5 && (fd = listening_in(p, vrf_of(config), (unsigned)i)) >= 0; i++) {
+        int rc = peering_listen_key(fd, &config->address, c->secure.md5, err);
         if (rc) {
             free(n);
             return rc;
         }
     }
     p->neighbour[c->peer] = n;
-    int rc = c->secure.gtsm ? protect_listening(p, err) : 0;
+    int rc = c->secure.gtsm ? protect_listening(p, vrf_of(config), err) : 0;
     if (rc) {
         p->neighbour[c->peer] = NULL;
         free(n);
@@ -205,7 +243,7 @@ static void finish_connecting(struct peering *p, uint16_t peer, int64_t now)
     bgp_peer_transport_up(p->speaker, peer, BGP_CONNECTED, now);
 }
 
-static void accept_one(struct peering *p, int listening, int64_t now)
+static void accept_one(struct peering *p, int listening, uint32_t vrf, int64_t now)
 {
     struct ip_addr from;
     struct error err;
@@ -214,7 +252,7 @@ static void accept_one(struct peering *p, int listening, int64_t now)
     int fd = peering_accept(listening, &from, &err);
     if (fd < 0)
         return;
-    uint16_t peer = bgp_peer_of_address(p->speaker, &from);
+    uint16_t peer = vrf ? bgp_peer_of_customer(p->speaker, vrf, &from) : bgp_peer_of_address(p->speaker, &from);
     struct neighbour *n = peer ? p->neighbour[peer] : NULL;
     error_write(&err, n ? "it is stopped, or has a session already" : "no such peer");
     if (!n || !bgp_peer_accepts(p->speaker, peer) || peering_protect(fd, &from, &n->config.secure, &err)) {
@@ -284,6 +322,11 @@ static unsigned gather(struct peering *p)
         p->polls[n++] = (struct pollfd){.fd = p->listening[i], .events = POLLIN};
     for (unsigned i = 0; i < 4; i++)
         p->polls[n++] = (struct pollfd){.fd = i < p->n_watches ? p->watch[i].fd : -1, .events = POLLIN};
+    for (unsigned i = 0; i < p->n_vrfs; i++) {
+        p->who[n].peer = 0;
+        p->who[n].side = (uint8_t)i;
+        p->polls[n++] = (struct pollfd){.fd = p->vrfs[i].fd, .events = POLLIN};
+    }
     for (uint16_t i = 1; i < BGP_PEERS_MOST; i++)
         for (int side = 0; p->neighbour[i] && side < BGP_SIDES; side++) {
             int fd = p->neighbour[i]->side[side].fd;
@@ -310,6 +353,10 @@ int peering_watch(struct peering *p, int fd, void (*ready)(void *user), void *us
 static void serve(struct peering *p, unsigned i, int64_t now)
 {
     uint16_t peer = p->who[i].peer;
+    if (peer == 0) {
+        accept_one(p, p->vrfs[p->who[i].side].fd, p->vrfs[p->who[i].side].vrf, now);
+        return;
+    }
     enum bgp_side side = (enum bgp_side)p->who[i].side;
     struct neighbour *n = p->neighbour[peer];
     if (!n || n->side[side].fd != p->polls[i].fd)
@@ -354,7 +401,7 @@ void peering_step(struct peering *p, int64_t most_ns)
         return;
     for (unsigned i = 1; i < 9; i++)
         if (p->polls[i].revents)
-            accept_one(p, p->listening[i - 1], now);
+            accept_one(p, p->listening[i - 1], 0, now);
     for (unsigned i = 9; i < 13; i++)
         if (p->polls[i].revents)
             p->watch[i - 9].ready(p->watch[i - 9].user);

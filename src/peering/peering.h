@@ -27,7 +27,14 @@ int peering_create(struct peering **ret, const struct peering_config *c, struct 
 void peering_free(
     struct peering *p); /* closes every connection; sessions that are up are told to cease. NULL allowed */
 
-/* Sockets of a peer that the speaker has. */
+#define PEERING_VRFS_MOST 64u /* listening sockets of VRFs */
+
+/* Takes connections of the VRF's customers at this address of ours there, by its interface. Before the customers' peers are
+ * added. -ENOSPC or the kernel's reason, with a sentence. */
+int peering_listen_vrf(
+    struct peering *p, uint32_t vrf, const struct ip_addr *at, const char *device, struct error *err);
+
+/* Sockets of a peer that the speaker has. A customer's: secure.device is its VRF's interface. */
 int peering_peer_add(struct peering *p, const struct peering_peer *c, struct error *err);
 void peering_peer_remove(struct peering *p, uint16_t peer);
 

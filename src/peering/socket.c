@@ -122,6 +122,35 @@ int peering_listen_key(int fd, const struct ip_addr *peer, const char *md5, stru
     return 0;
 }
 
+static int bind_device(int fd, const char *device, struct error *err)
+{
+    if (*device && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device) + 1))
+        return error_set(err, errno, "%s: a socket cannot be bound to this interface: %s", device, strerror(errno));
+    return 0;
+}
+
+int peering_listen_at(const struct ip_addr *at, uint16_t port, const char *device, struct error *err)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = to_sockaddr(&sa, at, port, 0);
+    int fd = new_socket(at, err);
+    if (fd < 0)
+        return fd;
+    int rc = bind_device(fd, device, err);
+    if (rc) {
+        close(fd);
+        return rc;
+    }
+    set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (at->family == IP_V6)
+        set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    set(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 255);
+    set(fd, IPPROTO_IP, IP_TTL, 255);
+    if (bind(fd, (struct sockaddr *)&sa, len) || listen(fd, 64))
+        return fail(fd, errno, err, "listen on", at);
+    return fd;
+}
+
 int peering_protect(int fd, const struct ip_addr *peer, const struct peering_secure *secure, struct error *err)
 {
     bool six =
@@ -147,7 +176,8 @@ int peering_connect(const struct ip_addr *to, uint16_t port, uint32_t scope, con
     int rc = *secure->md5 ? md5_key(fd, to, secure->md5, false) : 0;
     if (rc)
         return fail(fd, -rc, err, "sign connections to", to);
-    rc = peering_protect(fd, to, secure, err);
+    rc = bind_device(fd, secure->device, err);
+    rc = rc ? rc : peering_protect(fd, to, secure, err);
     if (rc) {
         close(fd);
         return rc;

@@ -13,10 +13,13 @@
 struct peering_secure {
     char md5[PEERING_MD5_MOST + 1]; /* "": no signature */
     bool gtsm;                      /* the peer is one hop away: packets with a TTL below 255 are not accepted */
+    char device[16];                /* packets come and go by this interface only: a VRF's; "": any */
 };
 
 /* A listening socket on `at` (family IP_V6 with an address of zero: both families); -errno with a sentence. */
 int peering_listen(const struct ip_addr *at, uint16_t port, struct error *err);
+/* The same for one interface: other sockets may listen on the same address and port at others. */
+int peering_listen_at(const struct ip_addr *at, uint16_t port, const char *device, struct error *err);
 /* Lets a listening socket take connections from `peer` with this key only; "" takes it away. */
 int peering_listen_key(int fd, const struct ip_addr *peer, const char *md5, struct error *err);
 /* Begins to connect; the descriptor is writable when it is done. source: family 0, or our address. scope: the interface of

@@ -3,7 +3,9 @@
  *
  *   bgp_pe as=N id=A.B.C.D [next-hop=ADDRESS] [role=reflector] [listen=ADDRESS] [port=N] [hold=S] [restart=S] [retry=MS]
  *          [families=evpn,vpnv4,…] [quiet] PEER…        PEER: ADDRESS[,as=N][,client|link][,passive][,md5=KEY][,gtsm]
- *                                                             [,port=N][,limit=N][,local=ADDRESS]
+ *                                                             [,port=N][,limit=N][,local=ADDRESS][,next-hop-v6]
+ *          [vrf=N,DEVICE,ADDRESS…]    a VRF with RD and target AS:N, its interface, our addresses there; peers of it are
+ *                                     customers: [,vrf=N][,override][,allow-own=N][,site=RT][,pref=N]
  *
  *   ROUTE (pe_route.h)   originate it          withdraw ROUTE       many N RD WORD…   N RT-5 host routes from 10.0.0.0 on
  *   peers | dump         sessions; every best path with its bytes   want N            says so once N routes are held
@@ -13,6 +15,7 @@
 #include "base/clock.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "bgp/vrf.h"
 #include "pe_route.h"
 #include "peering/peering.h"
 #include "peering/show.h"
@@ -28,7 +31,18 @@ static const uint32_t every_family[] = {
     BGP_EVPN, BGP_VPNV4, BGP_VPNV6, BGP_SR_POLICY_V6, BGP_SR_POLICY_V4, BGP_IPV6_UNICAST, BGP_RTC, BGP_IPV4_UNICAST};
 #define FAMILIES (sizeof every_family / sizeof *every_family)
 
+#define VRFS 4
+
+struct pe_vrf { /* of the command line */
+    uint32_t number;
+    char device[16];
+    struct ip_addr at[4];
+    unsigned n;
+};
+
 struct pe {
+    struct pe_vrf vrf[VRFS];
+    unsigned n_vrfs;
     struct bgp_speaker *speaker;
     struct peering *peering;
     struct bgp_speaker_config config;
@@ -98,6 +112,17 @@ static void on_underlay(void *user, uint16_t peer, const struct ip_prefix *p, bo
         return;
     printf("{\"event\":\"underlay\",\"peer\":%u,\"withdrawn\":%s", peer, withdrawn ? "true" : "false");
     print_text("prefix", ip_prefix_print(prefix, p));
+    printf("}\n");
+}
+
+static void on_customer(void *user, uint32_t vrf, const struct bgp_customer_route *r, bool withdrawn)
+{
+    char text[IP_TEXT_SIZE];
+    (void)user;
+    printf("{\"event\":\"customer\",\"vrf\":%u,\"withdrawn\":%s", vrf, withdrawn ? "true" : "false");
+    print_text("prefix", ip_prefix_print(text, &r->prefix));
+    if (!withdrawn)
+        print_text("gateway", ip_addr_print(text, &r->gateway));
     printf("}\n");
 }
 
@@ -329,6 +354,17 @@ static int take_peer_word(struct bgp_peer_config *c, struct peering_peer *s, cha
         c->prefixes_most = (uint32_t)strtoul(v, NULL, 10);
     else if (strncmp(word, "local=", 6) == 0)
         return ip_addr_parse(&s->source, v, err);
+    else if (strncmp(word, "allow-own=", 10) == 0)
+        c->own_as_allowed = (uint8_t)strtoul(v, NULL, 10);
+    else if (strncmp(word, "pref=", 5) == 0)
+        c->customer.local_pref = (uint32_t)strtoul(v, NULL, 10);
+    else if (strncmp(word, "site=", 5) == 0) {
+        c->customer.has_site = true;
+        return pe_pair_parse(c->customer.site, v, 3, err);
+    } else if (strcmp(word, "override") == 0)
+        c->customer.as_override = true;
+    else if (strcmp(word, "next-hop-v6") == 0)
+        c->six_hops_assumed = true;
     else if (strcmp(word, "gtsm") == 0)
         s->secure.gtsm = true;
     else if (strcmp(word, "passive") == 0)
@@ -342,6 +378,74 @@ static int take_peer_word(struct bgp_peer_config *c, struct peering_peer *s, cha
     return 0;
 }
 
+static struct pe_vrf *vrf_of(struct pe *pe, uint32_t number)
+{
+    for (unsigned i = 0; i < pe->n_vrfs; i++)
+        if (pe->vrf[i].number == number)
+            return &pe->vrf[i];
+    return NULL;
+}
+
+/* "vrf=7": a customer of it. */
+static int take_customer(
+    struct pe *pe, struct bgp_peer_config *c, struct peering_peer *s, const char *v, struct error *err)
+{
+    struct pe_vrf *vrf = vrf_of(pe, (uint32_t)strtoul(v, NULL, 10));
+    if (!vrf)
+        return error_set(err, EINVAL, "there is no VRF %s", v);
+    c->kind = BGP_PEER_CUSTOMER;
+    c->customer.vrf = vrf->number;
+    c->session.n_families = 2;
+    c->session.families[0] = BGP_IPV4_UNICAST;
+    c->session.families[1] = BGP_IPV6_UNICAST;
+    snprintf(s->secure.device, sizeof s->secure.device, "%s", vrf->device);
+    for (unsigned i = 0; i < vrf->n; i++)
+        if (vrf->at[i].family == IP_V4)
+            memcpy(c->customer.next_hop4, vrf->at[i].a.b, 4);
+        else
+            c->next_hop = vrf->at[i].a;
+    return 0;
+}
+
+static int take_vrf(struct pe *pe, char *words, struct error *err)
+{
+    char *rest, *word = strtok_r(words, ",", &rest);
+    struct pe_vrf *v = &pe->vrf[pe->n_vrfs];
+    int rc = 0;
+    if (pe->n_vrfs == VRFS || !word)
+        return error_set(err, EINVAL, "at most %d VRFs", VRFS);
+    v->number = (uint32_t)strtoul(word, NULL, 10);
+    word = strtok_r(NULL, ",", &rest);
+    snprintf(v->device, sizeof v->device, "%s", word ? word : "");
+    while (rc == 0 && v->n < 4 && (word = strtok_r(NULL, ",", &rest)) != NULL)
+        rc = ip_addr_parse(&v->at[v->n++], word, err);
+    pe->n_vrfs++;
+    return rc;
+}
+
+static int open_vrf(struct pe *pe, const struct pe_vrf *v, struct error *err)
+{
+    uint8_t attributes[64], sid[64];
+    struct bgp_srv6_service service = {
+        .sid = {{0xfc, 0xbb, 0xbb, 0}}, .behaviour = 64, .block_bits = 32, .node_bits = 16, .function_bits = 16};
+    struct bgp_vrf_config c = {.vrf = v->number, .rd = {0, 1}, .n_imports = 1, .attributes = attributes};
+    memcpy(c.rd + 2, pe->config.identifier, 4);
+    bytes_put_be16(c.rd + 6, (uint16_t)v->number);
+    memcpy(c.imports[0], (uint8_t[]){0, 2}, 2);
+    bytes_put_be16(c.imports[0] + 2, (uint16_t)pe->session.local_as);
+    bytes_put_be32(c.imports[0] + 4, v->number);
+    memcpy(service.sid.b + 4, pe->config.identifier + 2, 2);
+    bytes_put_be16(service.sid.b + 6, (uint16_t)(0xf000 + v->number));
+    int at = bgp_attribute_put(attributes, 0, sizeof attributes, 0xc0, BGP_EXTENDED_COMMUNITIES, c.imports[0], 8);
+    at = bgp_attribute_put(
+        attributes, (size_t)at, sizeof attributes, 0xc0, BGP_PREFIX_SID, sid, bgp_srv6_service_encode(&service, sid));
+    c.len = (size_t)at;
+    int rc = bgp_vrf_set(pe->speaker, &c, clock_now_ns(), err);
+    for (unsigned i = 0; rc == 0 && i < v->n; i++)
+        rc = peering_listen_vrf(pe->peering, v->number, &v->at[i], v->device, err);
+    return rc;
+}
+
 static int add_peer(struct pe *pe, char *operand, struct error *err)
 {
     char *rest, *word = strtok_r(operand, ",", &rest);
@@ -350,7 +454,8 @@ static int add_peer(struct pe *pe, char *operand, struct error *err)
     c.session.peer_as = c.session.local_as;
     int rc = ip_addr_parse(&c.address, word, err);
     while (rc == 0 && (word = strtok_r(NULL, ",", &rest)) != NULL)
-        rc = take_peer_word(&c, &sockets, word, err);
+        rc = strncmp(word, "vrf=", 4) == 0 ? take_customer(pe, &c, &sockets, word + 4, err)
+                                           : take_peer_word(&c, &sockets, word, err);
     if (rc == 0)
         rc = bgp_peer_add(pe->speaker, &c, clock_now_ns(), &sockets.peer, err);
     return rc ? rc : peering_peer_add(pe->peering, &sockets, err);
@@ -375,6 +480,8 @@ static int take_option(struct pe *pe, char *word, struct error *err)
     } else if (strncmp(word, "listen=", 7) == 0) {
         rc = ip_addr_parse(&pe->sockets.listen[0], v, err);
         pe->sockets.n_listen = 1;
+    } else if (strncmp(word, "vrf=", 4) == 0) {
+        rc = take_vrf(pe, v, err);
     } else if (strncmp(word, "families=", 9) == 0) {
         rc = take_families(&pe->session, v, err);
     } else if (strcmp(word, "role=reflector") == 0) {
@@ -400,8 +507,12 @@ static bool is_peer(const char *word)
 
 static int start(struct pe *pe, int argc, char **argv, struct error *err)
 {
-    struct bgp_sink sink = {
-        .user = pe, .vpn_route = on_vpn, .underlay_route = on_underlay, .policy = on_policy, .peer_state = on_state};
+    struct bgp_sink sink = {.user = pe,
+        .vpn_route = on_vpn,
+        .customer_route = on_customer,
+        .underlay_route = on_underlay,
+        .policy = on_policy,
+        .peer_state = on_state};
     int rc = 0;
     for (int i = 1; rc == 0 && i < argc; i++)
         if (!is_peer(argv[i]))
@@ -411,6 +522,8 @@ static int start(struct pe *pe, int argc, char **argv, struct error *err)
     pe->sockets.speaker = pe->speaker;
     if (rc == 0)
         rc = peering_create(&pe->peering, &pe->sockets, err);
+    for (unsigned i = 0; rc == 0 && i < pe->n_vrfs; i++)
+        rc = open_vrf(pe, &pe->vrf[i], err);
     for (int i = 1; rc == 0 && i < argc; i++)
         if (is_peer(argv[i]))
             rc = add_peer(pe, argv[i], err);

@@ -542,12 +542,12 @@ class Frr:
     FRR's VRF "red" (kernels without VRFs)."""
 
     def __init__(self, host, *peers, families=("l2vpn evpn", "ipv4 vpn", "ipv6 vpn", "ipv6 unicast"), reflector=False, bgp="",
-                 zebra="", more="", vrf=None, folder=None):
+                 zebra="", more="", vrf=None, folder=None, asn=AS):
         self.host, self.folder, self.vrf = host, host.lab.folder / (folder or f"frr-{host.number}"), vrf
         self.folder.mkdir()
         shutil.chown(self.folder, "frr", "frr")
         host.lab.folder.chmod(0o755)
-        text = [f"router bgp {AS}", f" bgp router-id 10.0.0.{host.number}", " no bgp default ipv4-unicast",
+        text = [f"router bgp {asn}", f" bgp router-id 10.0.0.{host.number}", " no bgp default ipv4-unicast",
                 " no bgp ebgp-requires-policy", bgp]
         for peer in peers:
             text += [f" neighbor {peer} remote-as {AS}", f" neighbor {peer} timers connect 1", f" neighbor {peer} capability extended-nexthop"]
