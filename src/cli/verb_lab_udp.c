@@ -59,13 +59,14 @@ static int run_receive(const struct cli_args *args, struct error *err)
     if (!rc)
         printf("{\"packets\":%llu,\"payload_bytes\":%llu,\"lost\":%llu,\"overtaken\":%llu,\"repeated\":%llu,"
                "\"ce_marked\":%llu,\"missed\":%llu,\"first_ns\":%lld,\"last_ns\":%lld,\"silence_ms\":%.3f,"
-               "\"one_way\":{\"count\":%llu,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f}}\n",
+               "\"one_way\":{\"count\":%llu,\"min_us\":%.1f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_"
+               "us\":%.1f}}\n",
             (unsigned long long)g->packets, (unsigned long long)g->payload, (unsigned long long)g->lost,
             (unsigned long long)g->overtaken, (unsigned long long)g->repeated, (unsigned long long)g->ce_marked,
             (unsigned long long)g->missed, (long long)g->first_ns, (long long)g->last_ns, (double)g->silence_ns / 1e6,
-            (unsigned long long)g->one_way.count, (double)quantile_at(&g->one_way, QUANTILE_P50) / 1e3,
-            (double)quantile_at(&g->one_way, QUANTILE_P99) / 1e3, (double)quantile_at(&g->one_way, QUANTILE_P999) / 1e3,
-            (double)g->one_way.most_ns / 1e3);
+            (unsigned long long)g->one_way.count, (double)g->one_way.least_ns / 1e3,
+            (double)quantile_at(&g->one_way, QUANTILE_P50) / 1e3, (double)quantile_at(&g->one_way, QUANTILE_P99) / 1e3,
+            (double)quantile_at(&g->one_way, QUANTILE_P999) / 1e3, (double)g->one_way.most_ns / 1e3);
     free(g);
     return rc;
 }

@@ -119,8 +119,8 @@ static int flow_options(const struct cli_args *args, struct roce_program_config 
 
 static void put_times(const char *name, const struct quantile *q)
 {
-    printf("\"%s\":{\"count\":%llu,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f}", name,
-        (unsigned long long)q->count, (double)quantile_at(q, QUANTILE_P50) / 1e3,
+    printf("\"%s\":{\"count\":%llu,\"min_us\":%.1f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f}",
+        name, (unsigned long long)q->count, (double)q->least_ns / 1e3, (double)quantile_at(q, QUANTILE_P50) / 1e3,
         (double)quantile_at(q, QUANTILE_P99) / 1e3, (double)quantile_at(q, QUANTILE_P999) / 1e3,
         (double)q->most_ns / 1e3);
 }

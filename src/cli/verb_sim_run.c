@@ -160,6 +160,8 @@ static int run(const struct cli_args *args, struct error *err)
     int rc = scenario_read(&q.scenario, cli_operand(args, 0), err);
     rc = rc ? rc : options_of(&q, err);
     rc = rc ? rc : plan_create(&q.plan, q.scenario, err);
+    if (!rc && cli_flag(args, "as-lab"))
+        plan_for_lab(q.plan);
     rc = rc ? rc : open_trace(&q, err);
     if (!rc)
         rc = cli_flag(args, "compare") ? compare(&q, err) : single(&q, err);
@@ -177,6 +179,8 @@ static const struct cli_option options[] = {
     {"compare", NULL, NULL, "run all four modes with one seed: a table, CSV files and plots"},
     {"out", "FOLDER", NULL, "where --compare writes (default: sim-NAME)"},
     {"trace", "FILE", NULL, "write losses and events of lanes and links, one a line"},
+    {"as-lab", NULL, NULL,
+        "windows, buffers, hellos and MTUs as `meridian lab run` asks for them: to compare with a lab"},
     {"sense", NULL, NULL, "measure the time from congestion to withholding upstream (slow; few lanes)"},
     {"memory", "SIZE", "8G", "most memory for packets under way"},
     CLI_OPTION_JSON,

@@ -36,6 +36,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_sim_control,
     &verb_sim_run,
     &verb_accept,
+    &verb_twin_compare,
     &verb_bgp_reflect,
     &verb_bgp_show,
     &verb_xsec_ca_init,

@@ -122,9 +122,11 @@ static yyjson_mut_val *work(yyjson_mut_doc *d, const struct lab_work_result *w)
 {
     yyjson_mut_val *o = yyjson_mut_obj(d);
     yyjson_mut_obj_add_str(d, o, "name", w->name);
+    yyjson_mut_obj_add_str(d, o, "type", w->type);
     yyjson_mut_obj_add_uint(d, o, "flows", w->flows);
     yyjson_mut_obj_add_uint(d, o, "failed", w->failed);
     put_real(d, o, "goodput_bps", w->goodput_bps);
+    put_real(d, o, "least_ns", w->timed ? (double)w->least_ns : NAN);
     put_real(d, o, "p50_ns", w->timed ? (double)w->p50_ns : NAN);
     put_real(d, o, "p99_ns", w->timed ? (double)w->p99_ns : NAN);
     put_real(d, o, "p999_ns", w->timed ? (double)w->p999_ns : NAN);
@@ -162,11 +164,15 @@ int lab_result_json(FILE *to, const struct plan *p, const struct lab_result *r, 
     yyjson_mut_obj_add_str(d, o, "world", "lab");
     yyjson_mut_obj_add_str(d, o, "mode", scenario_mode_name(p->scenario->mode));
     put_real(d, o, "seconds", (double)r->elapsed_ns / 1e9);
+    put_real(d, o, "gap_p50_ns", (double)quantile_at(&r->gaps, QUANTILE_P50));
     put_real(d, o, "gap_p999_ns", (double)quantile_at(&r->gaps, QUANTILE_P999));
     if (r->routers.known) {
         yyjson_mut_obj_add_uint(d, o, "lane_drops", r->routers.lane_drops);
         yyjson_mut_obj_add_uint(d, o, "drops", r->routers.drops);
         put_real(d, o, "peak_over_w", r->routers.peak_over_w);
+        put_real(d, o, "late_p50_ns", (double)r->routers.late_p50_ns);
+        put_real(d, o, "late_p999_ns", (double)r->routers.late_p999_ns);
+        put_real(d, o, "late_most_ns", (double)r->routers.late_most_ns);
     }
     yyjson_mut_val *works = yyjson_mut_obj_add_arr(d, o, "workloads");
     for (uint32_t i = 0; i < r->n_works; i++)

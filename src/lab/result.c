@@ -47,6 +47,8 @@ static void add_times(struct lab_work_result *r, yyjson_val *times)
 {
     if (!whole(times, "count"))
         return;
+    int64_t least = (int64_t)(number(times, "min_us") * 1e3);
+    r->least_ns = r->timed && r->least_ns < least ? r->least_ns : least;
     r->timed = true;
     slowest(&r->p50_ns, times, "p50_us");
     slowest(&r->p99_ns, times, "p99_us");
@@ -223,6 +225,7 @@ int lab_result_read(struct lab_result *ret, const struct lab_work *k, struct err
         struct span span = {0};
         double seconds = 0;
         r->name = s->workloads[w].name;
+        r->type = scenario_work_name(s->workloads[w].type);
         for (uint32_t i = 0; i < k->n_flows; i++)
             if (k->flows[i].flow->workload == w && k->flows[i].started)
                 read_flow(r, &span, &seconds, k, &k->flows[i], &s->workloads[w]);

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 struct lab_work_result {
-    const char *name;
+    const char *name, *type;
     bool ran;
     uint32_t flows, failed;         /* failed: programs that ended with an error */
     uint64_t sent, delivered, lost; /* packets, where known; lost: by numbers that never came (UDP) */
@@ -16,8 +16,8 @@ struct lab_work_result {
     uint64_t retransmitted, marked, broken;
     double goodput_bps;
     bool timed; /* one-way times are known; p50 … are those of its slowest flow, since flows are told apart */
-    int64_t p50_ns, p99_ns, p999_ns, most_ns;
-    bool heard; /* silence is known */
+    int64_t least_ns, p50_ns, p99_ns, p999_ns, most_ns; /* least: of all flows */
+    bool heard;                                         /* silence is known */
     int64_t silence_ns;
     char why[300]; /* of the first failure */
 };
@@ -25,7 +25,8 @@ struct lab_work_result {
 struct lab_router_totals {
     bool known;
     uint64_t lane_drops, drops;
-    double peak_over_w; /* of what was seen now and then: it may have been more between */
+    double peak_over_w;                              /* of what was seen now and then: it may have been more between */
+    int64_t late_p50_ns, late_p999_ns, late_most_ns; /* how late workers woke for their timers: the latest router's */
 };
 
 struct lab_result {

@@ -8,18 +8,9 @@
 #include <string.h>
 
 #define CELL         2048u /* bytes (lane/packet.h) */
-#define OVERHEAD     400u  /* outer headers, at most */
 #define NS_PER_KM    5000.0
-#define ECN_LEAST    (256u << 10) /* bytes; as in the simulator */
-#define ECN_S        50e-6
-#define REACTION_S   50e-3
 #define MAC_FORMAT   "%02x:%02x:%02x:%02x:%02x:%02x"
 #define MAC_BYTES(m) (m)[0], (m)[1], (m)[2], (m)[3], (m)[4], (m)[5]
-
-/* A program here sleeps and is woken late, for a time beside which the fibre's round trip is short. Windows that were sized
- * for the fibre alone would make lanes slow, so each lane asks for what its rate needs over both. */
-#define GAP_S       20e-3
-#define PACKET_MEAN 512u /* bytes; each takes a cell */
 
 struct writer {
     const struct lab_router_file *f;
@@ -50,39 +41,6 @@ static const char *text6(char to[IP_TEXT_SIZE], const struct ip6 *a)
     return ip6_print(to, a);
 }
 
-/* Least window of a lane on each link of its path, in cells. */
-static uint64_t window_of(const struct plan *p, const struct plan_router *r, const struct plan_slice *x)
-{
-    const struct plan_path *path = &r->paths[x->path - 1];
-    int64_t delay_ns = 0;
-    for (uint32_t i = 0; i < path->n_links; i++) {
-        const struct scenario_link *l = &p->scenario->links[path->links[i]];
-        delay_ns = l->delay_ns > delay_ns ? l->delay_ns : delay_ns;
-    }
-    uint64_t rate = x->rate_bps < path->rate_bps ? x->rate_bps : path->rate_bps;
-    uint64_t least = cells(x->window_least);
-    uint64_t wanted = (uint64_t)((double)rate / 8 * (GAP_S + 2e-9 * (double)delay_ns) / PACKET_MEAN) + 8;
-    return wanted > least ? wanted : least;
-}
-
-/* What all lanes that arrive at a core port ask for. */
-static uint64_t windows_at(const struct plan *p, uint32_t router, uint32_t link)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < p->scenario->n_routers; i++)
-        for (uint32_t k = 0; k < p->routers[i].n_slices; k++) {
-            const struct plan_path *path = &p->routers[i].paths[p->routers[i].slices[k].path - 1];
-            uint32_t at = i;
-            for (uint32_t l = 0; l < path->n_links; l++) {
-                const struct scenario_link *x = &p->scenario->links[path->links[l]];
-                at = x->router[x->router[0] == at ? 1 : 0];
-                if (at == router && path->links[l] == link)
-                    sum += window_of(p, &p->routers[i], &p->routers[i].slices[k]);
-            }
-        }
-    return sum;
-}
-
 void lab_port_name(char ret[72], const struct plan *p, uint32_t router, uint32_t port)
 {
     const struct plan_port *at = &p->routers[router].ports[port];
@@ -91,17 +49,6 @@ void lab_port_name(char ret[72], const struct plan *p, uint32_t router, uint32_t
         snprintf(ret, 72, "%.30s-%.30s", s->routers[router].name, at->name);
     else
         snprintf(ret, 72, "%.60s", s->links[at->link].name);
-}
-
-uint32_t lab_core_mtu(const struct plan *p)
-{
-    const struct scenario *s = p->scenario;
-    uint32_t mtu = 1280;
-    for (uint32_t i = 0; i < s->n_hosts; i++)
-        mtu = s->hosts[i].mtu + OVERHEAD > mtu ? s->hosts[i].mtu + OVERHEAD : mtu;
-    for (uint32_t i = 0; i < s->n_links; i++)
-        mtu = s->links[i].mtu < mtu ? s->links[i].mtu : mtu;
-    return mtu;
 }
 
 /* Port names of a configuration have at most 31 bytes: ports are called by their number there. */
@@ -129,7 +76,8 @@ static void router(struct writer *w)
     }
     put(w, "memory:\n  huge: \"no\"\n");
     put(w, "punt:\n  device: mer0\n  routes: [\"fd00:6d65::/32\", \"fcbb:bb00::/32\"]\n");
-    put(w, "lanes:\n  hello: %lld ns\n  silence: %lld ns\n", (long long)f->hello_ns, (long long)f->silence_ns);
+    put(w, "lanes:\n  hello: %lld ns\n  silence: %lld ns\n", (long long)f->plan->hello_ns,
+        (long long)f->plan->silence_ns);
     if (s->watchdog_ns)
         put(w, "  watchdog: %lld ns\n", (long long)s->watchdog_ns);
     if (s->control_loss > 0)
@@ -153,10 +101,9 @@ static void core_port(struct writer *w, uint32_t number)
         put(w, "      bit_error: %.9g\n", l->quality.bit_errors);
     if (l->quality.jitter_ns)
         put(w, "      jitter: %lld ns\n", (long long)l->quality.jitter_ns);
-    put(w, "    mtu: %u\n    mac: \"" MAC_FORMAT "\"\n    peer: %u\n", w->f->mtu, MAC_BYTES(p->mac),
+    put(w, "    mtu: %u\n    mac: \"" MAC_FORMAT "\"\n    peer: %u\n", p->mtu, MAC_BYTES(p->mac),
         s->routers[p->peer].id);
-    put(w, "    pool_cells: %llu\n",
-        (unsigned long long)(cells(p->pool) + windows_at(w->f->plan, (uint32_t)(w->r - w->f->plan->routers), p->link)));
+    put(w, "    pool_cells: %llu\n", (unsigned long long)cells(p->pool));
     if (p->tenant_pool)
         put(w, "    tenant_cells: %llu\n", (unsigned long long)cells(p->tenant_pool));
 }
@@ -282,24 +229,19 @@ static void paths(struct writer *w)
     for (uint32_t i = 0; i < w->r->n_paths; i++) {
         const struct plan_path *x = &w->r->paths[i];
         port_key(key, w, x->out_port);
-        put(w, "  - {id: %u, port: %s, mtu: %u, sids: [", x->id, key, x->mtu < w->f->mtu ? x->mtu : w->f->mtu);
+        put(w, "  - {id: %u, port: %s, mtu: %u, sids: [", x->id, key, x->mtu);
         for (uint32_t k = 0; k < x->n_sids; k++)
             put(w, "%s\"%s\"", k ? ", " : "", text6(a, &x->sids[k]));
         put(w, "]}\n");
     }
 }
 
-/* The ingress buffer: marks first, pauses at four times that. A host here may be left aside by its kernel for a while before
- * it obeys, so there is room for what comes in that time before it is policed. */
+/* The ingress buffer: marks first, pauses at four times that, polices behind. */
 static void limits(struct writer *w, const struct plan_slice *x)
 {
-    uint64_t ecn = (uint64_t)((double)x->rate_bps / 8 * ECN_S);
-    ecn = x->ecn_at ? x->ecn_at : ecn > ECN_LEAST ? ecn : ECN_LEAST;
-    uint64_t xoff = x->xoff_at ? x->xoff_at : 4 * ecn;
-    uint64_t drop = x->drop_at ? x->drop_at : xoff + (uint64_t)((double)x->rate_bps / 8 * REACTION_S) + 12 * ecn;
-    put(w, "    limits: {ecn: %llu, pfc_xoff: %llu, pfc_xon: %llu, drop: %llu}\n", (unsigned long long)cells(ecn),
-        (unsigned long long)cells(xoff), (unsigned long long)cells(x->xon_at ? x->xon_at : xoff / 2),
-        (unsigned long long)cells(drop));
+    put(w, "    limits: {ecn: %llu, pfc_xoff: %llu, pfc_xon: %llu, drop: %llu}\n", (unsigned long long)cells(x->ecn_at),
+        (unsigned long long)cells(x->xoff_at), (unsigned long long)cells(x->xon_at ? x->xon_at : x->xoff_at / 2),
+        (unsigned long long)cells(x->drop_at));
 }
 
 /* Windows are cells, as the ingress buffer's limits are. Standby lanes are opened by a fault; other modes have none. */
@@ -321,7 +263,7 @@ static void slices(struct writer *w)
             put(w, "    cap: %llu bit/s\n", (unsigned long long)x->cap_bps);
         if (x->rate_bps)
             put(w, "    rate: %llu bit/s\n", (unsigned long long)x->rate_bps);
-        put(w, "    window: %llu\n", (unsigned long long)window_of(w->f->plan, w->r, x));
+        put(w, "    window: %llu\n", (unsigned long long)cells(x->window_least));
         limits(w, x);
     }
 }

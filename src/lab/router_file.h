@@ -9,12 +9,10 @@
 #define LAB_DEVICE "eth0" /* of every host */
 
 struct lab_router_file {
-    const struct plan *plan;
+    const struct plan *plan; /* plan_for_lab was done */
     const char *folder;      /* sockets, keys */
     const char *run;         /* namespaces of access ports are RUN-PORT (lab_port_name) */
     const char *const *keys; /* public keys of all routers, hexadecimal; NULL: any neighbour is trusted */
-    uint32_t mtu;            /* of core ports: the scenario's, or as much as its hosts need */
-    int64_t hello_ns, silence_ns;
 };
 
 /* Appends the file of router `at`. -ENOMEM. */
@@ -22,8 +20,5 @@ int lab_router_file(struct buf *to, const struct lab_router_file *f, uint32_t at
 
 /* "ROUTER-PORT": what an access port, its namespace and the hosts' place are called. */
 void lab_port_name(char ret[72], const struct plan *p, uint32_t router, uint32_t port);
-/* Bytes that core links must carry for these hosts: the largest host's MTU and what encapsulation adds, but not more than
- * the scenario says of a link on its way. */
-uint32_t lab_core_mtu(const struct plan *p);
 
 #endif

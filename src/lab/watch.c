@@ -85,6 +85,24 @@ static void look_at_lanes(struct lab_watch *v, const char *socket)
     yyjson_doc_free(d);
 }
 
+static int64_t later(int64_t was, yyjson_val *o, const char *key)
+{
+    int64_t ns = (int64_t)(yyjson_get_num(yyjson_obj_get(o, key)) * 1e3);
+    return ns > was ? ns : was;
+}
+
+static void ask_how_late(const char *socket, struct lab_router_totals *t)
+{
+    yyjson_doc *d;
+    if (lab_ask(socket, "{\"do\":\"show\",\"what\":\"router\"}", &d, NULL))
+        return;
+    yyjson_val *o = yyjson_arr_get_first(yyjson_obj_get(yyjson_doc_get_root(d), "router"));
+    t->late_p50_ns = later(t->late_p50_ns, o, "late_p50_us");
+    t->late_p999_ns = later(t->late_p999_ns, o, "late_p999_us");
+    t->late_most_ns = later(t->late_most_ns, o, "late_most_us");
+    yyjson_doc_free(d);
+}
+
 void lab_watch_look(struct lab_watch *v)
 {
     for (uint32_t i = 0; i < v->world->plan->scenario->n_routers; i++) {
@@ -134,4 +152,7 @@ void lab_watch_totals(const struct lab_watch *v, struct lab_router_totals *ret)
         .known = true, .lane_drops = v->sum.lane_drops, .drops = v->sum.drops, .peak_over_w = v->peak_over_w};
     for (uint32_t i = 0; i < v->world->plan->scenario->n_routers; i++)
         ret->known &= v->routers[i].answered;
+    for (uint32_t i = 0; i < v->world->plan->scenario->n_routers; i++)
+        if (v->world->routers[i].process.running)
+            ask_how_late(v->world->routers[i].socket, ret);
 }

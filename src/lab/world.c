@@ -18,8 +18,6 @@
 #define REACH_MOST   64 /* pairs of hosts that are tried */
 #define STOP_GRACE   (5 * NS_PER_S)
 /* Several routers share few cores here and are left aside for 10 ms now and then: links must not flap for that. */
-#define HELLO_NS   (20 * NS_PER_MS)
-#define SILENCE_NS (200 * NS_PER_MS)
 
 __attribute__((format(printf, 2, 3))) static void say(const struct lab_world_options *o, const char *fmt, ...)
 {
@@ -57,13 +55,8 @@ static int make_keys(struct lab_world *w, char (*keys)[72], struct error *err)
 static int write_files(struct lab_world *w, const char *const *keys, struct error *err)
 {
     const struct scenario *s = w->plan->scenario;
-    const struct lab_router_file f = {.plan = w->plan,
-        .folder = lab_journal_folder(w->journal),
-        .run = lab_journal_run(w->journal),
-        .keys = keys,
-        .mtu = lab_core_mtu(w->plan),
-        .hello_ns = w->hello_ns,
-        .silence_ns = w->silence_ns};
+    const struct lab_router_file f = {
+        .plan = w->plan, .folder = lab_journal_folder(w->journal), .run = lab_journal_run(w->journal), .keys = keys};
     int rc = 0;
     for (uint32_t i = 0; i < s->n_routers && !rc; i++) {
         struct buf b = {0};
@@ -277,8 +270,6 @@ int lab_world_create(
     w->plan = p;
     w->program = o->program;
     w->interrupted = o->interrupted;
-    w->hello_ns = s->hello_ns ? s->hello_ns : HELLO_NS;
-    w->silence_ns = s->silence_ns ? s->silence_ns : SILENCE_NS;
     w->routers = calloc(s->n_routers + 1, sizeof(*w->routers));
     w->places = calloc(ports + 1, sizeof(*w->places));
     w->place_of_host = calloc(s->n_hosts + 1, sizeof(*w->place_of_host));

@@ -31,7 +31,6 @@ struct lab_world {
     uint32_t *place_of_host;
     bool *bare; /* by host: the kernel has no address for it (a VLAN where Linux has none): only user-space programs */
     uint32_t n_places;
-    int64_t hello_ns, silence_ns;
 };
 
 struct lab_world_options {

@@ -97,6 +97,36 @@ static void frames_arrive_after_their_kilometres_at_the_fibres_rate(void **state
     end(&g);
 }
 
+/* A worker that was left aside: what had waited for the wire left when it would have, what it has only now leaves now. */
+static void a_late_worker_makes_up_for_what_waited_and_for_nothing_else(void **state)
+{
+    struct rig g = {.now = 1000};
+    struct rte_mbuf *m[8], *done[64];
+    /* (226 + 24) x 8 bits take 20 us; 200 km take 1 ms. Two fit: the one on the wire and one behind it. */
+    start(&g, &(struct fibre_config){.rate_bps = 100000000, .km = 200});
+    for (unsigned i = 0; i < 8; i++)
+        m[i] = testing_frame(&g.pool, i, 226);
+    unsigned taken = g.fibre->ops->transmit(g.fibre, m, 4, g.now);
+    assert_in_range(taken, 1, 3);
+    int64_t late = g.now + 5 * NS_PER_MS;
+    assert_int_equal(g.fibre->ops->transmit(g.fibre, m + taken, 4 - taken, late), 4 - taken);
+    unsigned n = g.fibre->ops->transmit(g.fibre, m + 4, 4, late);
+    assert_true(n > 0);
+    g.fibre->ops->poll(g.fibre, late);
+    assert_int_equal(g.sink.n, 4);
+    g.now = late;
+    run(&g, late + 999 * NS_PER_US, 0, 0, 0);
+    assert_int_equal(g.sink.n, 4); /* nothing is faster than light */
+    run(&g, late + NS_PER_MS + 200 * NS_PER_US, 0, 0, 0);
+    assert_int_equal(g.sink.n, 4 + n);
+    for (unsigned i = 4 + n; i < 8; i++)
+        pool_free(m[i]);
+    n = g.fibre->ops->reclaim(g.fibre, done, 64, late + 10 * NS_PER_MS);
+    for (unsigned i = 0; i < n; i++)
+        pool_free(done[i]);
+    end(&g);
+}
+
 static void jitter_never_reorders(void **state)
 {
     struct rig g = {.now = 1};
@@ -176,6 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_arrive_after_their_kilometres_at_the_fibres_rate),
+        cmocka_unit_test(a_late_worker_makes_up_for_what_waited_and_for_nothing_else),
         cmocka_unit_test(jitter_never_reorders),
         cmocka_unit_test(loss_is_what_was_asked_and_the_same_with_the_same_seed),
         cmocka_unit_test(a_far_end_that_takes_nothing_holds_the_sender_and_nothing_is_lost),

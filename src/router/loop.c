@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "router/device_fibre.h"
 #include "router/eal.h"
 
 #include <errno.h>
@@ -40,6 +41,7 @@ struct loop {
     struct loop_config cfg;
     struct loop_port ports[PORT_MOST];
     unsigned n_ports; /* one above the highest in use */
+    bool emulates;    /* a fibre: frames must not seem to be sent before they came */
     int epoll, wake;
     bool extra_ready;
     int64_t poll_at, looked_at, worked_at;
@@ -84,6 +86,7 @@ void loop_device_set(struct loop *l, uint16_t port, struct device *d)
     l->ports[port].device = d;
     if (!d)
         return;
+    l->emulates |= device_is_fibre(d);
     d->port = port;
     if (port >= l->n_ports)
         l->n_ports = port + 1u;
@@ -386,8 +389,10 @@ static void one_round(struct loop *l)
         l->cfg.after(l->cfg.after_user, now);
     if (busy || now >= l->poll_at)
         l->poll_at = forward_poll(l->cfg.forward, now);
-    busy |= send_all(l, now);
-    poll_devices(l, now);
+    /* The kernel may have left us aside since the clock was read, and then neighbours have sent what we received. */
+    int64_t sent = l->emulates ? clock_now_ns() : now;
+    busy |= send_all(l, sent);
+    poll_devices(l, sent);
     l->c.rounds++;
     if (!busy)
         return idle(l, now);

@@ -175,6 +175,8 @@ int plan_create(struct plan **ret, const struct scenario *s, struct error *err)
     if (!p)
         return error_set(err, ENOMEM, "no memory");
     p->scenario = s;
+    p->hello_ns = s->hello_ns;
+    p->silence_ns = s->silence_ns;
     p->routers = calloc(s->n_routers + 1, sizeof(*p->routers));
     p->hosts = calloc(s->n_hosts + 1, sizeof(*p->hosts));
     int rc = p->routers && p->hosts ? 0 : -ENOMEM;

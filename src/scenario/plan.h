@@ -121,10 +121,15 @@ struct plan {
     struct plan_host *hosts;
     struct plan_flow *flows;
     uint32_t n_flows;
+    int64_t hello_ns, silence_ns; /* 0: the router's own */
+    bool for_lab;                 /* plan_for_lab was done */
 };
 
 int plan_create(struct plan **ret, const struct scenario *s, struct error *err);
 void plan_free(struct plan *p);
+/* Changes a plan to what real processes need on a machine that wakes them late: larger windows, pools and ingress buffers, slower
+ * hellos, core MTUs as small as the hosts allow. The lab runs this; the simulator too where it shall be compared with one. */
+void plan_for_lab(struct plan *p);
 
 struct ip6 plan_service_sid(const struct plan *p, uint32_t router, uint32_t vpn);
 

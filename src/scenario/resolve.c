@@ -111,6 +111,12 @@ int get_choice(const struct place *p, const char *key, const char *text, const c
 
 static const char *const class_names[] = {"control", "inference", "parameter", "bulk", NULL};
 
+const char *scenario_work_name(enum scenario_work w)
+{
+    static const char *const names[] = {"tcp", "udp", "roce", "command"};
+    return (unsigned)w < sizeof(names) / sizeof(names[0]) ? names[w] : "";
+}
+
 const char *scenario_class_name(enum scenario_class c)
 {
     return class_names[c];

@@ -235,6 +235,7 @@ uint32_t scenario_path_find(const struct scenario *s, const char *name);
 uint32_t scenario_workload_find(const struct scenario *s, const char *name);
 
 const char *scenario_class_name(enum scenario_class c); /* "inference" */
+const char *scenario_work_name(enum scenario_work w);   /* "tcp" */
 const char *scenario_mode_name(enum scenario_mode m);   /* "lanes" */
 enum scenario_unit scenario_metric_unit(enum scenario_metric m);
 bool scenario_holds(const struct scenario_expect *e, double seen, double alone);

@@ -50,8 +50,8 @@ static int lanes_config(struct node *n, struct lane_node_config *c, struct error
     *c = (struct lane_node_config){.router_id = sc->routers[n->index].id,
         .lanes_most = lanes_through(n->sim->plan, n->index),
         .mode = (enum lane_mode)n->sim->mode,
-        .hello_ns = sc->hello_ns,
-        .silence_ns = sc->silence_ns,
+        .hello_ns = n->sim->plan->hello_ns,
+        .silence_ns = n->sim->plan->silence_ns,
         .watchdog_ns = sc->watchdog_ns,
         .control_loss = sc->control_loss,
         .history_packets = HISTORY};

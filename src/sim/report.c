@@ -45,11 +45,11 @@ static void print_head(FILE *to, const struct plan *p, const struct run *r)
     const struct sim_result *x = &r->result;
     fprintf(to, "%s%s%s\n", p->scenario->name, *p->scenario->about ? ": " : "", p->scenario->about);
     fprintf(to,
-        "mode %s, seed %" PRIu64
+        "mode %s%s, seed %" PRIu64
         ": %s of virtual time in %.1f s of processor time, %s packet-hops (%s/s), hash %016" PRIx64 "\n",
-        scenario_mode_name(x->mode), x->seed, report_time(a, (double)x->now_ns), x->seconds,
-        report_count(b, (double)x->events), report_count(c, x->seconds > 0 ? (double)x->events / x->seconds : 0),
-        x->hash);
+        scenario_mode_name(x->mode), x->as_lab ? " as the lab" : "", x->seed, report_time(a, (double)x->now_ns),
+        x->seconds, report_count(b, (double)x->events),
+        report_count(c, x->seconds > 0 ? (double)x->events / x->seconds : 0), x->hash);
     if (r->rc)
         fprintf(to, "STOPPED: %s\n", r->error.text);
     else if (!r->whole)

@@ -18,8 +18,10 @@ static yyjson_mut_val *work(yyjson_mut_doc *d, const struct sim_work_result *w)
 {
     yyjson_mut_val *o = yyjson_mut_obj(d);
     yyjson_mut_obj_add_str(d, o, "name", w->name);
+    yyjson_mut_obj_add_str(d, o, "type", w->type);
     put_real(d, o, "goodput_bps", w->goodput_bps);
     put_real(d, o, "wire_bps", w->wire_bps);
+    yyjson_mut_obj_add_sint(d, o, "least_ns", w->least_ns);
     yyjson_mut_obj_add_sint(d, o, "p50_ns", w->p50_ns);
     yyjson_mut_obj_add_sint(d, o, "p99_ns", w->p99_ns);
     yyjson_mut_obj_add_sint(d, o, "p999_ns", w->p999_ns);
@@ -30,6 +32,7 @@ static yyjson_mut_val *work(yyjson_mut_doc *d, const struct sim_work_result *w)
     yyjson_mut_obj_add_sint(d, o, "last_ns", w->last_ns);
     yyjson_mut_obj_add_uint(d, o, "sent", w->sent);
     yyjson_mut_obj_add_uint(d, o, "delivered", w->delivered);
+    yyjson_mut_obj_add_uint(d, o, "lost", w->lost_links + w->lost_routers + w->lost_hosts);
     yyjson_mut_obj_add_uint(d, o, "lost_links", w->lost_links);
     yyjson_mut_obj_add_uint(d, o, "lost_routers", w->lost_routers);
     yyjson_mut_obj_add_uint(d, o, "lost_hosts", w->lost_hosts);
@@ -75,6 +78,8 @@ static void totals(yyjson_mut_doc *d, yyjson_mut_val *o, const struct run *r)
     const struct sim_result *x = &r->result;
     char hash[24];
     snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)x->hash);
+    yyjson_mut_obj_add_str(d, o, "world", "sim");
+    yyjson_mut_obj_add_bool(d, o, "as_lab", x->as_lab);
     yyjson_mut_obj_add_str(d, o, "mode", scenario_mode_name(x->mode));
     yyjson_mut_obj_add_uint(d, o, "seed", x->seed);
     yyjson_mut_obj_add_strcpy(d, o, "hash", hash);

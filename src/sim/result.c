@@ -12,6 +12,7 @@ static void work_result(const struct sim *s, uint32_t i, struct sim_work_result 
     const struct work *w = &s->hosts.works[i];
     int64_t now = s->events.now_ns, end = w->stop_ns < now ? w->stop_ns : now;
     *r = (struct sim_work_result){.name = s->plan->scenario->workloads[i].name,
+        .type = scenario_work_name(s->plan->scenario->workloads[i].type),
         .sent = w->sent,
         .delivered = w->delivered,
         .lost_links = w->lost_wire,
@@ -21,6 +22,7 @@ static void work_result(const struct sim *s, uint32_t i, struct sim_work_result 
         .held_back = w->held_back,
         .payload = w->payload,
         .wanted = w->wanted,
+        .least_ns = w->latency.least_ns,
         .p50_ns = quantile_at(&w->latency, QUANTILE_P50),
         .p99_ns = quantile_at(&w->latency, QUANTILE_P99),
         .p999_ns = quantile_at(&w->latency, QUANTILE_P999),
@@ -115,6 +117,7 @@ int sim_result(struct sim *s, struct sim_result *r)
 {
     const struct scenario *sc = s->plan->scenario;
     *r = (struct sim_result){.mode = s->mode,
+        .as_lab = s->plan->for_lab,
         .seed = s->seed,
         .hash = s->hash,
         .events = sim_events(s),

@@ -47,12 +47,12 @@ uint64_t sim_hash(const struct sim *s);
 uint64_t sim_payload(const struct sim *s, uint32_t workload); /* bytes delivered in order so far */
 
 struct sim_work_result {
-    const char *name;
+    const char *name, *type;
     uint64_t sent, delivered, lost_links, lost_routers, lost_hosts, under_way; /* packets of data */
     uint64_t held_back;
     uint64_t payload, wanted;
     double goodput_bps, wire_bps; /* payload in order; frames as they came over the sink's cable, with gaps */
-    int64_t p50_ns, p99_ns, p999_ns, most_ns, silence_ns, first_ns, last_ns;
+    int64_t least_ns, p50_ns, p99_ns, p999_ns, most_ns, silence_ns, first_ns, last_ns;
     int64_t ramp_ns; /* from its start until it was delivered at full rate; 0: it never was */
     uint64_t retransmitted, marked, broken;
     double completed; /* share of `wanted`; NAN when it has no end */
@@ -71,6 +71,7 @@ struct sim_lane_result {
 
 struct sim_result {
     enum scenario_mode mode;
+    bool as_lab; /* the plan was changed to what a lab needs */
     uint64_t seed, hash, events, fired, checks;
     int64_t now_ns;
     double seconds; /* of processor time in sim_run */
