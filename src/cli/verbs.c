@@ -19,6 +19,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_edge_key_list,
     &verb_edge_key_remove,
     &verb_chat,
+    &verb_upload,
     &verb_train,
     &verb_cloud_run,
     &verb_cloud_invite,

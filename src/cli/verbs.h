@@ -43,6 +43,7 @@ extern const struct cli_verb verb_tokenize;
 extern const struct cli_verb verb_top;
 extern const struct cli_verb verb_train;
 extern const struct cli_verb verb_twin_compare;
+extern const struct cli_verb verb_upload;
 extern const struct cli_verb verb_xsec_ca_init;
 extern const struct cli_verb verb_xsec_enrol;
 extern const struct cli_verb verb_xsec_request;

@@ -25,6 +25,8 @@ static const struct route routes[] = {
     {"/v1/completions", "POST", ROUTE_COMPLETIONS, KEY},
     {"/v1/models", "GET, HEAD", ROUTE_MODELS, KEY},
     {"/v1/models/*", "GET, HEAD", ROUTE_MODELS, KEY},
+    {UPLOADS_PATH, "GET, HEAD, OPTIONS, POST", ROUTE_UPLOADS, KEY},
+    {UPLOADS_PATH "/*", "HEAD, OPTIONS, PATCH, DELETE", ROUTE_UPLOADS, KEY},
     {"/health", "GET, HEAD", ROUTE_HEALTH, OPEN},
     {"/metrics", "GET, HEAD", ROUTE_METRICS, KEY_OR_LOOPBACK},
 };
@@ -104,14 +106,15 @@ static void add_cors(const struct edge_routes *r, const struct http_request *rq,
     if (!rq->origin || !is_allowed_origin(r, rq))
         return;
     http_answer_header(a, "Access-Control-Allow-Origin", r->cors_origin);
-    http_answer_header(a, "Access-Control-Expose-Headers", "Retry-After");
+    http_answer_header(a, "Access-Control-Expose-Headers",
+        "Retry-After, Location, Upload-Offset, Upload-Length, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size");
 }
 
 static bool answer_preflight(const struct edge_routes *r, const struct http_request *rq, struct http_answer *a)
 {
     if (strcmp(rq->method, "OPTIONS") || !rq->origin || !is_allowed_origin(r, rq))
         return false;
-    http_answer_header(a, "Access-Control-Allow-Methods", "GET, POST");
+    http_answer_header(a, "Access-Control-Allow-Methods", "GET, HEAD, POST, PATCH, DELETE");
     http_answer_header(a, "Access-Control-Allow-Headers", "Authorization, Content-Type, *");
     http_answer_header(a, "Access-Control-Max-Age", "600");
     http_answer_send(a, 204, "", "", 0);
@@ -161,6 +164,8 @@ bool edge_routes_admit(void *user, const struct http_request *rq, struct http_an
     if (!route)
         return fail(a, 404, "unknown_url",
             "There is nothing at this path; the API is at /v1/chat/completions, /v1/completions and /v1/models.");
+    if (route->route == ROUTE_UPLOADS && !r->uploads)
+        return fail(a, 404, "no_uploads", "Uploads are not taken here; start the edge with --uploads FOLDER.");
     if (!method_in(route->methods, rq->method)) {
         http_answer_header(a, "Allow", route->methods);
         return fail(a, 405, "method_not_allowed", "This path does not take this method; see the Allow header.");
@@ -257,6 +262,9 @@ void edge_routes_handle(void *user, const struct http_request *rq, struct http_a
         break;
     case ROUTE_HEALTH:
         answer_health(r, a);
+        break;
+    case ROUTE_UPLOADS:
+        uploads_handle(r->uploads, rq, key, a);
         break;
     case ROUTE_METRICS:
         answer_metrics(r, a);

@@ -5,6 +5,7 @@
 #include "edge/keys.h"
 #include "edge/metrics.h"
 #include "edge/openai.h"
+#include "edge/uploads.h"
 #include "http/http.h"
 
 struct edge_routes {
@@ -12,7 +13,8 @@ struct edge_routes {
     struct engine *engine;
     struct metrics *metrics;
     struct keys *keys;
-    bool keys_needed; /* there were keys at the start: then always */
+    struct uploads *uploads; /* NULL: none are taken */
+    bool keys_needed;        /* there were keys at the start: then always */
     const char *model;
     const char *cors_origin; /* NULL: off */
     int64_t started;         /* seconds since 1970 */

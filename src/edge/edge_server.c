@@ -153,6 +153,8 @@ int edge_server_start(struct edge_server **ret, const struct edge_config *cfg, s
         rc = check_open(s, listen, n, err);
     if (!rc)
         rc = load_tls(s, cfg, err);
+    if (!rc && cfg->uploads_dir)
+        rc = uploads_open(&s->routes.uploads, &(struct uploads_config){.dir = cfg->uploads_dir}, err);
     if (!rc)
         rc = start_openai(s, cfg, err);
     if (!rc)
@@ -175,6 +177,7 @@ void edge_server_stop(struct edge_server *s)
         openai_stop(s->routes.openai, s->stop_grace_ns);
     http_server_stop(s->http, 2 * NS_PER_S);
     openai_free(s->routes.openai);
+    uploads_close(s->routes.uploads);
     keys_close(s->routes.keys);
     tls_files_done(&s->tls);
     free(s->model);

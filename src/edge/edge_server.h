@@ -26,6 +26,7 @@ struct edge_config {
     bool tls;                /* HTTPS. With cert_file and key_file, or a self-signed pair kept in tls_dir */
     const char *cert_file, *key_file, *tls_dir;
 
+    const char *uploads_dir;     /* where files that hosts send up are kept; NULL: none are taken */
     size_t body_most;            /* bytes; 0: 4 MiB */
     uint32_t connections_most;   /* 0: 1024 */
     uint32_t idle_s;             /* 0: 60 */

@@ -5,7 +5,8 @@
 #include <inttypes.h>
 
 static const int codes[METRICS_CODES] = {0, 200, 204, 304, 400, 401, 403, 404, 405, 413, 429, 500, 503, 1 /* others */};
-static const char *const routes[ROUTE_COUNT] = {"other", "chat", "completions", "models", "health", "metrics", "page"};
+static const char *const routes[ROUTE_COUNT] = {
+    "other", "chat", "completions", "models", "health", "metrics", "page", "uploads"};
 
 /* Upper ends in microseconds; from a token on a fast campus machine to a request that waited for its cloud. */
 static const int64_t ends_us[METRICS_BUCKETS] = {

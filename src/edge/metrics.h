@@ -16,6 +16,7 @@ enum edge_route {
     ROUTE_HEALTH,
     ROUTE_METRICS,
     ROUTE_PAGE,
+    ROUTE_UPLOADS,
     ROUTE_COUNT
 };
 

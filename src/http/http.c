@@ -149,6 +149,11 @@ static const char *header(struct MHD_Connection *c, const char *name)
     return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
 }
 
+static const char *any_header(const void *c, const char *name)
+{
+    return header((struct MHD_Connection *)c, name);
+}
+
 static void request_of(struct http_request *ret, struct call *c, const char *url, const char *method)
 {
     struct MHD_Connection *mc = c->connection;
@@ -164,6 +169,8 @@ static void request_of(struct http_request *ret, struct call *c, const char *url
         .len = c->body.len,
         .loopback = peer && peer->client_addr && http_address_is_loopback(peer->client_addr),
         .tls = c->server->cfg.cert_pem != NULL,
+        .header = any_header,
+        .headers = mc,
     };
 }
 

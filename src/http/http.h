@@ -20,7 +20,16 @@ struct http_request {
     size_t len;
     bool loopback; /* the peer is this machine */
     bool tls;
+    /* Any other header: http_request_header. */
+    const char *(*header)(const void *headers, const char *name);
+    const void *headers;
 };
+
+/* NULL where it is not there. */
+static inline const char *http_request_header(const struct http_request *rq, const char *name)
+{
+    return rq->header ? rq->header(rq->headers, name) : NULL;
+}
 
 struct http_done {
     int tag;         /* http_answer_tag's, 0 when none was set */

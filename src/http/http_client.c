@@ -283,7 +283,12 @@ static int put_request(
     if (!rc && c->key)
         rc = buf_printf(b, "Authorization: Bearer %s\r\n", c->key);
     if (!rc && rq->body)
-        rc = buf_printf(b, "Content-Type: application/json\r\nContent-Length: %zu\r\n", rq->len);
+        rc = buf_printf(
+            b, "Content-Type: %s\r\nContent-Length: %zu\r\n", rq->type ? rq->type : "application/json", rq->len);
+    for (const char *const *h = rq->headers; !rc && h && *h; h += 2)
+        rc = strpbrk(h[1], "\r\n") ? -EINVAL : buf_printf(b, "%s: %s\r\n", h[0], h[1]);
+    if (rc == -EINVAL)
+        return error_set(err, EINVAL, "a header must not have line ends in it");
     if (!rc)
         rc = buf_append(b, "\r\n", 2);
     if (!rc && rq->body)

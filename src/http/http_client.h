@@ -28,8 +28,10 @@ struct http_client {
 
 struct http_client_request {
     const char *method, *path; /* path is put behind url.path */
-    const void *body;          /* JSON; NULL: none */
+    const void *body;          /* NULL: none */
     size_t len;
+    const char *type;           /* of the body; NULL: application/json */
+    const char *const *headers; /* more: name, value, …, NULL; or NULL */
     /* Body bytes of an answer with status 200, as they come; false: enough (-ECANCELED). NULL: into *ret_body. */
     bool (*on_body)(void *user, const void *bytes, size_t len);
     void *user;
