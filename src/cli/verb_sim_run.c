@@ -159,7 +159,8 @@ static int run(const struct cli_args *args, struct error *err)
     q.hooks = (struct runner_hooks){.user = &q.shown, .tick = on_tick};
     int rc = scenario_read(&q.scenario, cli_operand(args, 0), err);
     rc = rc ? rc : options_of(&q, err);
-    rc = rc ? rc : plan_create(&q.plan, q.scenario, err);
+    if (!rc && plan_create(&q.plan, q.scenario, err))
+        rc = error_prefix(err, -EINVAL, "%s", cli_operand(args, 0));
     if (!rc && cli_flag(args, "as-lab"))
         plan_for_lab(q.plan);
     rc = rc ? rc : open_trace(&q, err);

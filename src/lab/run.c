@@ -176,7 +176,8 @@ int lab_run(const char *file, const struct lab_run_options *o, bool *ret_met, st
     struct run r = {.o = o};
     struct lab_cleaned cleaned;
     int rc = scenario_read(&s, file, err);
-    rc = rc ? rc : plan_create(&r.plan, s, err);
+    if (!rc && plan_create(&r.plan, s, err))
+        rc = error_prefix(err, -EINVAL, "%s", file);
     if (!rc)
         plan_for_lab(r.plan);
     if (!rc && lab_clean(&cleaned, false, NULL) == 0 && cleaned.runs)

@@ -119,7 +119,7 @@ __attribute__((format(printf, 3, 0))) static void on_log(cyaml_log_t level, void
     if (strncmp(text, "Backtrace", 9) == 0)
         return;
     if (!c->what[0])
-        snprintf(c->what, sizeof(c->what), "%s", text);
+        snprintf(c->what, sizeof(c->what), "%s", text + strspn(text, " "));
     else if (!c->where[0])
         snprintf(c->where, sizeof(c->where), "%s", text + strspn(text, " "));
 }
@@ -144,7 +144,7 @@ int file_load(struct file_scenario **ret, const char *text, size_t len, struct e
     if (rc == CYAML_ERR_OOM)
         return error_set(err, ENOMEM, "no memory");
     if (rc != CYAML_OK)
-        return error_set(err, EINVAL, "%s%s%s", said.what[0] ? said.what : cyaml_strerror(rc),
+        return error_set(err, EINVAL, "is no scenario: %s%s%s", said.what[0] ? said.what : cyaml_strerror(rc),
             said.where[0] ? ", " : "", said.where);
     if (!f)
         return error_set(err, EINVAL, "nothing in it");

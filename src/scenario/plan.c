@@ -164,8 +164,9 @@ static int few_ports(const struct plan *p, struct error *err)
 {
     for (uint32_t i = 0; i < p->scenario->n_routers; i++)
         if (p->routers[i].n_ports > PLAN_PORTS_MOST)
-            return error_set(
-                err, EINVAL, "router %s: more than %u ports", p->scenario->routers[i].name, PLAN_PORTS_MOST);
+            return error_set(err, EINVAL,
+                "router %s: more than %u ports; share its links and hosts among several routers",
+                p->scenario->routers[i].name, PLAN_PORTS_MOST);
     return 0;
 }
 

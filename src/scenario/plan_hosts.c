@@ -193,6 +193,29 @@ static int address(struct plan *p, uint32_t host, struct error *err)
     return rc ? error_set(err, EINVAL, "host %s: no address is left in its subnet", s->name) : 0;
 }
 
+static bool overlap(const struct ip_prefix *a, const struct ip_prefix *b)
+{
+    unsigned bits = a->len < b->len ? a->len : b->len;
+    if (a->family != b->family || memcmp(a->a.b, b->a.b, bits / 8) != 0)
+        return false;
+    return bits % 8 == 0 || ((a->a.b[bits / 8] ^ b->a.b[bits / 8]) >> (8 - bits % 8)) == 0;
+}
+
+/* A VPN routes a subnet to one place. */
+static int elsewhere(const struct plan *p, uint32_t host, struct error *err)
+{
+    const struct scenario *s = p->scenario;
+    const struct scenario_host *a = &s->hosts[host];
+    for (uint32_t k = 0; k < host; k++) {
+        const struct scenario_host *b = &s->hosts[k];
+        bool together = p->hosts[k].router == p->hosts[host].router && p->hosts[k].access == p->hosts[host].access;
+        if (a->vpn == b->vpn && b->subnet.family && !together && overlap(&a->subnet, &b->subnet))
+            return error_set(err, EINVAL, "host %s: its subnet is also host %s's, at another port of VPN %s", a->name,
+                b->name, s->vpns[a->vpn].name);
+    }
+    return 0;
+}
+
 static int subnets(struct plan *p, struct error *err)
 {
     const struct scenario *s = p->scenario;
@@ -213,6 +236,8 @@ static int subnets(struct plan *p, struct error *err)
     for (uint32_t i = 0; i < s->n_hosts && !rc; i++) {
         struct plan_host *h = &p->hosts[i];
         const struct ip_prefix *given = &s->hosts[i].subnet;
+        if (given->family && elsewhere(p, i, err))
+            return -EINVAL;
         if (given->family && taken(p, h->router, h->access, given, i))
             return error_set(err, EINVAL, "host %s: its address is taken", s->hosts[i].name);
         if (given->family)
@@ -229,6 +254,16 @@ int plan_hosts(struct plan *p, struct error *err)
     for (uint32_t i = 0; i < p->scenario->n_hosts && !rc; i++)
         rc = attach(p, i, err);
     return rc ? rc : subnets(p, err);
+}
+
+/* A packet that its sender's cable does not take would be cut in pieces there. */
+static int fits(const struct scenario *s, const struct scenario_workload *w, uint32_t host, struct error *err)
+{
+    if (w->packet <= s->hosts[host].mtu || w->type == SCENARIO_WORK_COMMAND)
+        return 0;
+    return error_set(err, EINVAL,
+        "workload %s: packets of %u bytes, but host %s has an MTU of %u; give it a larger mtu", w->name, w->packet,
+        s->hosts[host].name, s->hosts[host].mtu);
 }
 
 /* --- flows ----------------------------------------------------------------------------------------------------------- */
@@ -264,10 +299,13 @@ int plan_flows(struct plan *p, struct error *err)
             for (uint32_t b = 0; b < s->n_hosts && !rc; b++)
                 if (a != b && s->hosts[a].vpn == s->hosts[b].vpn &&
                     name_matches(s->workloads[w].from, s->hosts[a].name) &&
-                    name_matches(s->workloads[w].to, s->hosts[b].name))
+                    name_matches(s->workloads[w].to, s->hosts[b].name)) {
+                    if (fits(s, &s->workloads[w], a, err))
+                        return -EINVAL;
                     rc = flows_of_pair(p, w, a, b, &number);
+                }
     }
     if (rc == -E2BIG)
-        return error_set(err, EINVAL, "more than %u flows", FLOWS_MOST);
+        return error_set(err, EINVAL, "more than %u flows; give workloads a smaller count or fewer hosts", FLOWS_MOST);
     return rc ? error_set(err, ENOMEM, "no memory") : 0;
 }

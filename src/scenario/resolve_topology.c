@@ -155,7 +155,9 @@ static int one_link(struct scenario *s, struct file_link *in, uint32_t i, struct
     rc = rc ? rc : get_u32(&p, "mtu", in->mtu, MTU_LEAST, MTU_MOST, &l->mtu);
     QUALITY(in, &l->quality);
     l->group = in->group;
-    return rc ? rc : l->rate_bps ? 0 : place_missing(&p, "rate");
+    if (!rc && in->rate && !l->rate_bps)
+        return place_bad(&p, "rate", in->rate, "carries nothing");
+    return rc ? rc : in->rate ? 0 : place_missing(&p, "rate");
 }
 
 int resolve_quality(const struct place *at, const struct file_fault *in, struct scenario_quality *q)

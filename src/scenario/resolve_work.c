@@ -157,6 +157,8 @@ static int one_workload(struct scenario *s, struct file_scenario *f, uint32_t i,
     w->dscp = dscp < 64 ? (uint8_t)dscp : SCENARIO_DSCP_OF_CLASS;
     if (!rc && w->type == SCENARIO_WORK_COMMAND && !w->command)
         rc = place_missing(&p, "command");
+    if (!rc && in->rate && !w->rate_bps)
+        rc = place_bad(&p, "rate", in->rate, "sends nothing");
     if (!rc && w->type == SCENARIO_WORK_UDP && !w->rate_bps)
         rc = place_missing(&p, "rate");
     if (!rc && w->class_ == SCENARIO_CONTROL)

@@ -170,7 +170,8 @@ static int listed(const struct scenario *s, const struct scenario_path *p, struc
     if (rc)
         return error_set(err, EINVAL, "path %s: more than %u links", p->name, PLAN_SIDS_MOST);
     if (visits_twice(s, p->from, &w))
-        return error_set(err, EINVAL, "path %s: passes a router twice", p->name);
+        return error_set(
+            err, EINVAL, "path %s: passes a router twice, and a lane must not; leave out what leads back", p->name);
     *ret = w;
     return 0;
 }
