@@ -60,6 +60,7 @@ struct plan_route {
     struct ip6 service_sid;                   /* remote */
     uint32_t path_of_class[SCENARIO_CLASSES]; /* remote: path ids of this router, 0: none */
     bool encrypted;
+    uint32_t egress; /* remote: router */
 };
 
 struct plan_path {

@@ -157,7 +157,8 @@ static int vpn_routes(struct plan *p, uint32_t from, uint32_t to, uint32_t vpn, 
             .prefix = i % 2 ? a->gateway6 : a->gateway4,
             .kind = PLAN_ROUTE_REMOTE,
             .service_sid = plan_service_sid(p, to, vpn),
-            .encrypted = v->encrypted};
+            .encrypted = v->encrypted,
+            .egress = to};
         /* The subnet without its host bits. */
         for (unsigned bit = x->prefix.len; bit < 128; bit++)
             x->prefix.a.b[bit / 8] &= (uint8_t)~(0x80u >> bit % 8);

@@ -209,8 +209,13 @@ uint64_t node_recorded(const struct node *n)
 
 static int create(struct node *n, int64_t now, struct error *err)
 {
-    struct forward_ops ops = {
-        .user = n, .alloc = on_alloc, .free = on_free, .punt = on_punt, .lane_event = on_event, .random = on_random};
+    struct forward_ops ops = {.user = n,
+        .alloc = on_alloc,
+        .free = on_free,
+        .punt = on_punt,
+        .lane_event = on_event,
+        .random = on_random,
+        .virtual_payload = true};
     enter(n);
     int rc = node_configure(n, &ops, now, err);
     n->sim->inside = NULL;

@@ -111,11 +111,22 @@ static int access_of(struct node *n, uint32_t i, int64_t now, struct error *err)
     return forward_access_set(n->f, &x, now, err);
 }
 
+static bool is_encrypted(const struct node *n, uint32_t vrf)
+{
+    const struct scenario *s = n->sim->plan->scenario;
+    for (uint32_t i = 0; i < s->n_vpns; i++)
+        if (s->vpns[i].vrf == vrf)
+            return s->vpns[i].encrypted;
+    return false;
+}
+
 static int sid(struct node *n, const struct plan_sid *in, struct error *err)
 {
     static const enum sid_behaviour behaviours[] = {SID_END_NEXT_CSID, SID_END_X_NEXT_CSID, SID_END_DT46_NEXT_CSID};
     struct forward_sid x = {
         .sid = in->sid, .behaviour = behaviours[in->kind], .port = (uint16_t)in->port, .vrf = in->vrf};
+    if (in->kind == PLAN_SID_SERVICE && is_encrypted(n, in->vrf))
+        x.behaviour = SID_END_ESP_DT46_NEXT_CSID;
     return forward_sid_set(n->f, &x, err);
 }
 
@@ -133,6 +144,8 @@ static int route(struct node *n, const struct plan_route *in, struct error *err)
         .port = (uint16_t)in->port,
         .service_sid = in->service_sid,
         .encrypted = in->encrypted};
+    if (in->encrypted)
+        x.peer = n->sim->plan->routers[in->egress].loopback;
     for (int c = 0; c < SCENARIO_CLASSES; c++)
         x.path_of_class[c] = in->path_of_class[c];
     return forward_route_set(n->f, in->vrf, &in->prefix, &x, err);
@@ -186,6 +199,7 @@ int node_configure(struct node *n, const struct forward_ops *ops, int64_t now, s
         rc = path(n, &r->paths[i], err);
     for (uint32_t i = 0; i < r->n_routes && !rc; i++)
         rc = route(n, &r->routes[i], err);
+    rc = rc ? rc : node_keys(n, err);
     for (uint32_t i = 0; i < r->n_slices && !rc && n->sim->mode == SCENARIO_LANES; i++)
         if (!r->slices[i].standby)
             rc = slice(n, &r->slices[i], now, err);

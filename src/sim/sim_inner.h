@@ -69,6 +69,8 @@ int sim_faults_init(struct sim *s, struct error *err);
 int sim_sense_init(struct sim *s, struct error *err);
 /* node_configure.c */
 int node_configure(struct node *n, const struct forward_ops *ops, int64_t now, struct error *err);
+/* node_keys.c: of encrypted VPNs, with every router that lives */
+int node_keys(struct node *n, struct error *err);
 int sim_trusted_keys(struct sim *s, struct error *err);
 
 #endif

@@ -57,6 +57,38 @@ static void end(struct world *w)
     "vpns: [{name: v}]\n"                                                                                              \
     "hosts:\n- {name: a, router: pe1, vpn: v, rate: 10 Gbit/s}\n- {name: b, router: pe2, vpn: v, rate: 10 Gbit/s}\n"
 
+/* The same over an encrypted VPN: ESP costs bytes, nothing is lost, and a router that starts again has new keys. */
+static void test_encrypted_vpn(void **state)
+{
+#define SEALED                                                                                                         \
+    "name: t\nduration: 400 ms\n"                                                                                      \
+    "routers: [{name: pe1, role: pe}, {name: p1}, {name: pe2, role: pe}]\n"                                            \
+    "links:\n- {a: pe1, b: p1, rate: 10 Gbit/s, length: 20 km}\n- {a: p1, b: pe2, rate: 10 Gbit/s, length: 20 km}\n"   \
+    "vpns: [{name: v, encrypted: yes}]\n"                                                                              \
+    "hosts:\n- {name: a, router: pe1, vpn: v, rate: 10 Gbit/s}\n- {name: b, router: pe2, vpn: v, rate: 10 Gbit/s}\n"
+    for (int killed = 0; killed < 2; killed++) {
+        struct world w;
+        struct sim_options o = options(SCENARIO_LANES);
+        begin(&w,
+            killed ? SEALED
+                "workloads:\n- {name: u, type: udp, from: a, to: b, rate: 1 Gbit/s, start: 250 ms, duration: 20 ms}\n"
+                "- {name: x, type: udp, from: a, to: b, rate: 1 Gbit/s, start: 20 ms, duration: 20 ms}\n"
+                "faults:\n- {at: 60 ms, fault: kill, of: pe1, for: 50 ms}\n"
+                   : SEALED
+                "workloads:\n- {name: u, type: udp, from: a, to: b, rate: 1 Gbit/s, start: 20 ms, duration: 20 ms}\n"
+                "- {name: t, type: tcp, from: b, to: a, bytes: 2 MB, start: 20 ms}\n"
+                "- {name: r, type: roce, from: a, to: b, bytes: 2 MiB, start: 20 ms}\n",
+            &o);
+        run(&w, 390 * NS_PER_MS);
+        struct sim_work_result *r = result(&w);
+        for (int i = 0; i < (killed ? 2 : 3); i++)
+            assert_true(r[i].sent > 0 && r[i].delivered == r[i].sent && r[i].retransmitted == 0);
+        assert_true(w.r.lane_drops == 0 && w.r.under_way == 0 && w.r.misdelivered == 0);
+        assert_int_equal(w.r.by_reason[LOSS_NO_KEY] + w.r.by_reason[LOSS_REPLAY] + w.r.by_reason[LOSS_MALFORMED], 0);
+        end(&w);
+    }
+}
+
 static void test_vpn_over_lanes(void **state)
 {
     struct world w;
@@ -152,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vpn_over_lanes),
+        cmocka_unit_test(test_encrypted_vpn),
         cmocka_unit_test(test_same_seed_same_run),
         cmocka_unit_test(test_losses_are_attributed),
         cmocka_unit_test(test_faults),
