@@ -6,6 +6,7 @@
 #include "forward/leave.h"
 #include "forward/report.h"
 #include "forward/sid.h"
+#include "forward/stream.h"
 #include "wire/checksum.h"
 
 enum { ECN_NONE = 0, ECN_ECT1 = 1, ECN_ECT0 = 2, ECN_CE = 3 };
@@ -96,6 +97,14 @@ void decap_run(struct forward *f, struct walk *w, const struct hop *h)
         walk_drop(f, w, LOSS_WRONG_PATH, w->meta->in_port);
         return;
     }
+    if (w->proto == IP_PROTO_DSTOPTS)
+        stream_receive(f, w, h);
+    else
+        decap_open(f, w, h);
+}
+
+void decap_open(struct forward *f, struct walk *w, const struct hop *h)
+{
     bool sealed = forward_unlikely(opens(h)), clear = w->proto == IP_PROTO_IPIP || w->proto == IP_PROTO_IPV6;
     if (forward_unlikely(clear && (sealed || h->vrf->only_encrypted))) {
         walk_drop(f, w, LOSS_CLEARTEXT, w->meta->in_port);

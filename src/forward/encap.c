@@ -2,8 +2,10 @@
 #include "forward/dscp.h"
 #include "forward/mtu.h"
 #include "forward/path.h"
+#include "forward/protect.h"
 #include "forward/vrf.h"
 #include "wire/ip_text.h"
+#include "wire/sequence.h"
 #include "wire/srh.h"
 
 #include <errno.h>
@@ -64,6 +66,16 @@ static uint32_t flow_label(const struct forward *f, const struct encap *e)
     return label ? label : 1;
 }
 
+/* The last header: Destination Options with the number of a 1+1 stream. */
+static void add_sequence(const struct forward *f, struct encap *e)
+{
+    e->bytes[e->next_at] = IP_PROTO_DSTOPTS;
+    sequence_encode(e->bytes + e->size, IP_PROTO_NONE, f->config.option_sequence, e->protect->epoch, 0);
+    e->next_at = e->size;
+    e->number_at = (uint16_t)(e->size + SEQUENCE_NUMBER_AT);
+    e->size = (uint16_t)(e->size + SEQUENCE_SIZE);
+}
+
 /* Writes the headers anew. They fit: that was checked when the path was chosen. */
 static void write_headers(struct forward *f, struct encap *e, const struct forward_path *p)
 {
@@ -87,6 +99,9 @@ static void write_headers(struct forward *f, struct encap *e, const struct forwa
     e->mark_at = IP6_SIZE + HBH_MARK_AT;
     e->lane_at = e->lane ? IP6_SIZE + HBH_LANE_AT : 0;
     e->size = (uint16_t)(at + srh_encode(b + at, IP_PROTO_NONE, ways, n));
+    e->number_at = 0;
+    if (e->protect)
+        add_sequence(f, e);
 }
 
 /* Where it leaves, and what fits. */

@@ -5,9 +5,12 @@
 #include "forward/hop.h"
 #include "forward/local.h"
 #include "forward/path.h"
+#include "forward/protect.h"
 #include "forward/sid.h"
 #include "forward/slice.h"
+#include "forward/stream.h"
 #include "forward/vrf.h"
+#include "wire/sequence.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -71,6 +74,8 @@ static void defaults(struct forward_config *c)
         c->option_nr = HBH_NR_DEFAULT;
     if (!c->option_lane)
         c->option_lane = HBH_LANE_DEFAULT;
+    if (!c->option_sequence)
+        c->option_sequence = SEQUENCE_DEFAULT;
 }
 
 static int check(const struct forward_config *c, const struct forward_ops *ops, struct error *err)
@@ -105,6 +110,8 @@ static int make_tables(struct forward *f, struct error *err)
         rc = elephant_create(&f->elephants, &f->config.elephants);
     if (!rc)
         rc = make_neighbours(f);
+    if (!rc && (rc = streams_create(&f->streams, &f->config.streams, err)))
+        return rc;
     if (rc)
         return error_set(err, -rc, "the tables of marking, elephants or neighbours cannot be made");
     return forward_vrf_add(f, 0, 0, err);
@@ -146,6 +153,7 @@ void forward_free(struct forward *f)
     if (!f)
         return;
     neighbour_free(f->neighbours); /* what waits in it is dropped at a port: before they go */
+    streams_free(f);
     slice_free_all(f);
     if (f->vrfs)
         vrf_free_all(f);
@@ -220,9 +228,12 @@ void forward_link_down(struct forward *f, uint16_t port, int64_t now)
 int64_t forward_poll(struct forward *f, int64_t now)
 {
     f->now = now;
+    int64_t streams = stream_poll(f, now), protects = protect_poll(f, now);
     int64_t lanes = lane_poll(f->lanes, now), neighbours = neighbour_poll(f->neighbours, now);
     crypt_flush(f, now);
-    return lanes < neighbours ? lanes : neighbours;
+    streams = streams < protects ? streams : protects;
+    lanes = lanes < neighbours ? lanes : neighbours;
+    return lanes < streams ? lanes : streams;
 }
 
 struct forward_counts forward_counts(const struct forward *f)

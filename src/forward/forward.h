@@ -32,6 +32,17 @@ struct forward_ops {
      * and windows are real, but the payload stays as it is (esp_lengths_only). The simulator's alone: it is no part of
      * struct forward_config so that no configuration can ask for it, and tests/checks/ciphers reads who sets it. */
     bool virtual_payload;
+    /* A packet with the same bytes and room in front, for 1+1 lanes; NULL: no memory. The member may be NULL: then it is made
+     * with alloc, and packets that do not fit into one buffer go by one path only. */
+    struct rte_mbuf *(*copy)(void *user, const struct rte_mbuf *m);
+};
+
+/* 1+1 streams that end here (forward/stream.h). 0: 32 streams, 8192 numbers, as many cells, 100 ms. */
+struct forward_stream_config {
+    uint32_t most;       /* streams */
+    uint32_t window;     /* numbers ahead of the next one that are held at most: a power of two */
+    uint32_t cells_most; /* held at most, of one stream */
+    int64_t wait_ns;     /* most time for which a packet is held */
 };
 
 struct forward_config {
@@ -39,6 +50,8 @@ struct forward_config {
     struct ip6 loopback;            /* source of encapsulations and ICMPv6 errors */
     uint8_t locator_block_bits;     /* NEXT-C-SID: length of the block, 32 or 48 */
     uint8_t option_nr, option_lane; /* code points; 0: the defaults of wire/hbh.h */
+    uint8_t option_sequence;        /* 0: that of wire/sequence.h */
+    struct forward_stream_config streams;
     struct marking_config marking;
     struct elephant_config elephants;
     uint32_t routes_most, neighbours_most, vrfs_most; /* 0: 65536, 16384, 1024 */

@@ -5,6 +5,7 @@
  *   access.c    packets of hosts                       vrf.c     tables of routes, and the way through one of them
  *   hop.c       what routes lead to                    encap.c   outer headers, prepared and put on
  *   path.c      strict paths                           slice.c   a tenant's lane on a path
+ *   protect.c   1+1: both paths of a slice             stream.c  1+1: where they come together
  *   local.c     what is for us and what is from us     report.c  ICMP errors and records of loss
  *   seal.c      packets into ESP, a batch at a time    open.c    and out of it
  *   sa.c        keys
@@ -99,14 +100,16 @@ struct encap {
     uint8_t bytes[ENCAP_MOST]; /* IPv6 | hop-by-hop | [SRH] as sent, but for length, ECN, marks and inner protocol */
     uint16_t size, next_at;    /* next_at: the byte that names the inner protocol */
     uint16_t mark_at, lane_at; /* offsets of options' data; lane_at 0: no lane */
+    uint16_t number_at;        /* of a 1+1 stream: offset of the number; 0: none */
     uint16_t out_port;
     uint8_t class_;
     bool ready;           /* it has somewhere to go */
     uint32_t inner_most;  /* bytes of IP packet that fit */
     uint32_t sealed_most; /* and with ESP around it */
     uint32_t flow_mon_id, tenant;
-    uint64_t made_at;     /* forward.underlay_version it was made with */
-    struct lane_tx *lane; /* lane_ingress of it takes the packets; NULL: the port's lossy queue */
+    uint64_t made_at;        /* forward.underlay_version it was made with */
+    struct lane_tx *lane;    /* lane_ingress of it takes the packets; NULL: the port's lossy queue */
+    struct protect *protect; /* 1+1: packets go by its two paths; NULL: by this one */
     /* for the tables */
     uint32_t path;
     struct ip6 service_sid;
@@ -118,6 +121,7 @@ struct slice {
     struct forward_slice config; /* its path is the one that packets take now */
     struct lane_tx *lane;        /* that takes them; NULL: comparison runs */
     struct encap *encap;         /* a user of it */
+    struct protect *protect;     /* NULL: one path only */
     /* a move that was asked for: packets still take the old path */
     struct lane_tx *next_lane;
     struct encap *next_encap;
@@ -186,6 +190,8 @@ struct forward {
     struct encap *encaps;
     struct path *paths;
     struct slice *slices;
+    uint32_t protects; /* slices that are 1+1 */
+    struct streams *streams;
     uint32_t flow_mon_next;
     uint32_t block_bits;
     int64_t now; /* of the call that is going on: for callbacks */

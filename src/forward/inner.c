@@ -3,6 +3,7 @@
 #include "forward/encap.h"
 #include "forward/leave.h"
 #include "forward/local.h"
+#include "forward/protect.h"
 #include "forward/report.h"
 #include "forward/vrf.h"
 #include "wire/checksum.h"
@@ -167,6 +168,8 @@ static inline void encapsulate(struct forward *f, struct inner *p, struct hop *h
         return;
     }
     uint32_t most = sealed ? e->sealed_most : e->inner_most;
+    if (forward_unlikely(e->protect != NULL))
+        most = protect_most(e->protect, sealed);
     if (forward_unlikely(p->size > most)) {
         report_inner_too_big(f, p, most);
         inner_drop(f, p, LOSS_TOO_BIG, e->out_port);
@@ -184,6 +187,10 @@ static inline void encapsulate(struct forward *f, struct inner *p, struct hop *h
     if (forward_unlikely(sealed)) {
         struct sealing_wait wait = {p->m, e, q, (uint8_t)ecn, (uint8_t)marks};
         seal_later(f, sa, &wait, proto, p->now);
+        return;
+    }
+    if (forward_unlikely(e->protect != NULL)) {
+        protect_leave(f, e->protect, p->m, proto, ecn, marks, p->now);
         return;
     }
     if (forward_unlikely(!encap_push(e, p->m, proto, ecn, marks))) {

@@ -4,6 +4,7 @@
 #include "forward/crypt.h"
 #include "forward/leave.h"
 #include "forward/report.h"
+#include "forward/stream.h"
 #include "forward/vrf.h"
 
 void local_punt(struct forward *f, struct vrf *v, struct rte_mbuf *m, uint32_t l3, int64_t now)
@@ -96,8 +97,9 @@ static void to_mac(struct forward *f, const struct access *a, const uint8_t mac[
 {
     struct packet_meta *meta = packet_meta(m);
     struct port *out = f->ports[a->config.port].port;
-    struct queue *q = meta->from ? lane_egress_queue(f->lanes, meta->from, a->config.port)
-                                 : port_lossy_queue(out, (enum lane_class)meta->class_);
+    struct queue *q = meta->stream ? stream_queue(f, meta, a->config.port)
+                      : meta->from ? lane_egress_queue(f->lanes, meta->from, a->config.port)
+                                   : port_lossy_queue(out, (enum lane_class)meta->class_);
     /* Tenants behind one port are paused apart: the queue stops for the priority that this sub-interface gives its class. */
     if (q && meta->from && !q->head)
         q->pfc_priority = a->config.priority_of_class[meta->class_];

@@ -1,6 +1,7 @@
 #include "forward/path.h"
 #include "forward/encap.h"
 #include "forward/mtu.h"
+#include "wire/sequence.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -31,7 +32,8 @@ void path_free_all(struct forward *f)
 static bool has_lane(const struct forward *f, uint32_t id)
 {
     for (const struct slice *s = f->slices; s; s = s->next)
-        if (s->config.path == id || (s->next_encap && s->next_encap->path == id))
+        if (s->config.path == id || (s->protect && s->config.protect == id) ||
+            (s->next_encap && s->next_encap->path == id))
             return true;
     return false;
 }
@@ -45,6 +47,8 @@ static int check(const struct forward *f, const struct forward_path *p, struct e
     if (p->out_port >= LANE_PORTS_MOST || !f->ports[p->out_port].port ||
         f->ports[p->out_port].port->config.kind != PORT_CORE)
         return error_set(err, EINVAL, "path %u begins at port %u, which is no core port", p->id, p->out_port);
+    if (p->n_risks > FORWARD_RISKS_MOST)
+        return error_set(err, EINVAL, "path %u has %u risks; at most %u fit", p->id, p->n_risks, FORWARD_RISKS_MOST);
     return 0;
 }
 
@@ -82,6 +86,14 @@ int forward_path_del(struct forward *f, uint32_t id)
     return 0;
 }
 
+static bool carries_stream(const struct forward *f, uint32_t id)
+{
+    for (const struct slice *s = f->slices; s; s = s->next)
+        if (s->protect && (s->config.path == id || s->config.protect == id))
+            return true;
+    return false;
+}
+
 uint32_t forward_path_mtu(struct forward *f, uint32_t id, bool encrypted)
 {
     const struct path *p = path_find(f, id);
@@ -89,5 +101,5 @@ uint32_t forward_path_mtu(struct forward *f, uint32_t id, bool encrypted)
         return 0;
     struct mtu_encap e = {HBH_HAS_ALL, (uint8_t)encap_addresses(f, &p->config, NULL), encrypted};
     uint32_t link = p->config.mtu ? p->config.mtu : f->ports[p->config.out_port].port->config.mtu;
-    return e.addresses ? mtu_inner(&e, link) : 0;
+    return e.addresses ? mtu_inner(&e, carries_stream(f, id) ? link - SEQUENCE_SIZE : link) : 0;
 }

@@ -2,6 +2,7 @@
  * and join their lanes' queues in the order in which they came. */
 #include "forward/crypt.h"
 #include "forward/encap.h"
+#include "forward/protect.h"
 
 /* Everything that could go wrong is looked at before, so that sealing takes each packet's number for good: room in front for
  * both headers, behind for the trailer, and the packet in one piece. */
@@ -46,7 +47,9 @@ static inline void sealed(struct forward *f, const struct esp_packet *p, const s
     }
     grow(f, w->m, p->len);
     f->counts.sealed++;
-    if (forward_likely(encap_push(w->encap, w->m, IP_PROTO_ESP, w->ecn, w->marks)))
+    if (forward_unlikely(w->encap->protect != NULL))
+        protect_leave(f, w->encap->protect, w->m, IP_PROTO_ESP, w->ecn, w->marks, now);
+    else if (forward_likely(encap_push(w->encap, w->m, IP_PROTO_ESP, w->ecn, w->marks)))
         encap_leave(f, w->encap, w->queue, w->m, now);
     else
         leave_dropped(f, w->m, w->encap->out_port, LOSS_NO_BUFFER, now);

@@ -7,6 +7,7 @@
 #include "forward/hop.h"
 #include "forward/leave.h"
 #include "forward/path.h"
+#include "forward/protect.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ void slice_free_all(struct forward *f)
 {
     for (struct slice *s = f->slices, *next; s; s = next) {
         next = s->next;
+        protect_free(f, s->protect, INT64_MAX);
         encap_put(f, s->encap);
         encap_put(f, s->next_encap);
         free(s);
@@ -61,7 +63,27 @@ static int check(const struct forward *f, const struct forward_slice *s, const s
         return error_set(err, ENOENT, "there is no path %u", s->path);
     if ((*ret)->config.no_lanes)
         return error_set(err, EINVAL, "path %u runs through routers without lanes", s->path);
-    return 0;
+    return protect_check(f, s, err);
+}
+
+/* The second lane of a slice that wants one, beside what it has now. */
+static int second_lane(struct forward *f, const struct slice *s, struct protect **ret, int64_t now, struct error *err)
+{
+    *ret = NULL;
+    if (!s->config.protect || f->config.lanes.mode != LANE_MODE_LANES)
+        return 0;
+    struct lane_spec spec = spec_of(&s->config, &path_find(f, s->config.protect)->config);
+    return protect_make(f, ret, &s->config, &spec, s->protect, now, err);
+}
+
+/* Takes the place of the second lane that it had. */
+static void protect_set(struct forward *f, struct slice *s, struct protect *t, int64_t now)
+{
+    f->protects += (t != NULL) - (uint32_t)(s->protect != NULL);
+    protect_free(f, s->protect, now);
+    s->protect = t;
+    if (t)
+        protect_attach(f, t, s->encap, s->lane);
 }
 
 static int reopen(struct forward *f, struct slice *s, const struct path *p, int64_t now, struct error *err)
@@ -80,25 +102,36 @@ static int reopen(struct forward *f, struct slice *s, const struct path *p, int6
     return 0;
 }
 
+static int replace(struct forward *f, struct slice *s, const struct forward_slice *config, const struct path *p,
+    int64_t now, struct error *err)
+{
+    struct forward_slice before = s->config;
+    struct protect *t;
+    if (s->next_lane)
+        return error_set(err, EBUSY, "the slice is being moved: wait until that has ended");
+    s->config = *config;
+    int rc = second_lane(f, s, &t, now, err);
+    if (!rc && (rc = reopen(f, s, p, now, err)))
+        protect_free(f, t, now);
+    if (rc)
+        s->config = before;
+    else
+        protect_set(f, s, t, now);
+    return rc;
+}
+
 int forward_slice_set(struct forward *f, const struct forward_slice *config, int64_t now, struct error *err)
 {
     const struct path *p;
+    struct protect *t;
     f->now = now;
     int rc = check(f, config, &p, err);
     if (rc)
         return rc;
     struct slice **at = place(f, config->tenant, config->path, config->class_, &config->service_sid), *s = *at;
-    if (s && s->next_lane)
-        return error_set(err, EBUSY, "the slice is being moved: wait until that has ended");
     struct encap_key key = {config->tenant, config->path, config->service_sid, (uint8_t)config->class_};
-    struct forward_slice before = {0};
-    if (s) {
-        before = s->config;
-        s->config = *config;
-        if ((rc = reopen(f, s, p, now, err)))
-            s->config = before;
-        return rc;
-    }
+    if (s)
+        return replace(f, s, config, p, now, err);
     s = calloc(1, sizeof *s);
     if (!s)
         return error_set(err, ENOMEM, "no memory for a slice");
@@ -106,11 +139,17 @@ int forward_slice_set(struct forward *f, const struct forward_slice *config, int
     rc = encap_get(f, &key, &s->encap, err);
     if (rc)
         goto free_slice;
-    rc = reopen(f, s, p, now, err);
+    rc = second_lane(f, s, &t, now, err);
     if (rc)
         goto put_encap;
+    rc = reopen(f, s, p, now, err);
+    if (rc)
+        goto free_second;
+    protect_set(f, s, t, now);
     *at = s; /* the end of the list */
     return 0;
+free_second:
+    protect_free(f, t, now);
 put_encap:
     encap_put(f, s->encap);
 free_slice:
@@ -138,6 +177,7 @@ int forward_slice_del(
     if (!s)
         return -ENOENT;
     move_cancel(f, s, now);
+    protect_set(f, s, NULL, now);
     if (s->lane) {
         encap_lane_set(f, s->encap, NULL);
         lane_close(f->lanes, s->lane, true, now);
@@ -205,7 +245,9 @@ static void move_reverted(struct forward *f, struct slice *s)
 void slice_event(struct forward *f, const struct lane_event *e)
 {
     for (struct slice *s = f->slices; s; s = s->next)
-        if (e->kind == LANE_EVENT_MOVED && s->next_encap && e->lane == s->lane->id) {
+        if (s->protect)
+            protect_event(s->protect, e);
+        else if (e->kind == LANE_EVENT_MOVED && s->next_encap && e->lane == s->lane->id) {
             s->old_lane = e->lane;
             s->moved_early =
                 !s->next_lane; /* from inside lane_move: the old lane was dead, and may be gone when it returns */
@@ -222,6 +264,8 @@ static int move_check(const struct forward *f, const struct slice *s, const stru
 {
     if (!s || !s->lane)
         return error_set(err, ENOENT, "tenant %u has no such lane", to->tenant);
+    if (s->protect)
+        return error_set(err, EINVAL, "a protected slice is not moved: set it anew with the paths that it should have");
     if (s->next_lane || s->old_lane)
         return error_set(err, EBUSY, "the slice is being moved already");
     if (*place(f, to->tenant, to->path, to->class_, &to->service_sid))

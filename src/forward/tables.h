@@ -111,6 +111,8 @@ const char *forward_cipher(const struct forward *); /* esp_cipher; "none": no SA
 
 /* --- paths: strict segment lists, each class of a tenant with a lane of its own ------------------------------ */
 
+#define FORWARD_RISKS_MOST 32u
+
 struct forward_path {
     uint32_t id;                     /* > 0 */
     struct ip6 sids[LANE_SIDS_MOST]; /* routers on the way, in order, without the service SID */
@@ -119,6 +121,8 @@ struct forward_path {
     uint32_t mtu;      /* the smallest of its links'; 0: that of out_port */
     bool no_lanes;     /* lossy: parts of it run through routers that are not ours */
     bool full_sids;    /* they, or the service SIDs behind it, are no NEXT-C-SIDs: never packed into containers */
+    uint32_t risks[FORWARD_RISKS_MOST]; /* shared-risk groups: numbers of what can fail and take the path with it */
+    unsigned n_risks;
 };
 int forward_path_set(struct forward *, const struct forward_path *, struct error *);
 int forward_path_del(struct forward *, uint32_t id);
@@ -132,6 +136,10 @@ struct forward_slice {
     uint64_t guarantee_bps, cap_bps, rate_bps;
     uint32_t window_least;
     struct queue_limits limits;
+    /* 1+1: every packet also goes by this path, which shares no risk with the other one; 0: no. What the slice is guaranteed is
+     * asked for on both. */
+    uint32_t protect;
+    uint32_t lag_cells; /* 1+1: what may wait for the slower path; 0: 1024 */
 };
 int forward_slice_set(struct forward *, const struct forward_slice *, int64_t now, struct error *);
 int forward_slice_del(

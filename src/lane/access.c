@@ -72,16 +72,20 @@ static void feeder_stop(struct queue *q, const struct packet_meta *meta, int64_t
     port_pause_hold(host, meta->pfc_priority, now);
 }
 
-void queue_relieve(struct queue *q, int64_t now)
+void queue_let_go(struct queue *q, int64_t now)
 {
-    if (q->cells > q->limits.pfc_xon_cells)
-        return;
     while (q->feeders > 0) {
         struct queue_feeder *f = &q->feeder[--q->feeders];
         struct port *host = q->port->set->ports[f->port];
         if (host)
             port_pause_unhold(host, f->priority, now);
     }
+}
+
+void queue_relieve(struct queue *q, int64_t now)
+{
+    if (q->cells <= q->limits.pfc_xon_cells)
+        queue_let_go(q, now);
 }
 
 int queue_admit(struct queue *q, struct rte_mbuf *m, int64_t now)

@@ -1,9 +1,9 @@
 /* Where lanes end: queues towards hosts, one for each lane and access port that it leads to. */
 #include "lane/lane_inner.h"
 
-static struct egress_queue *find(struct lane_rx *r, uint16_t out)
+static struct egress_queue *find(struct egress_queue *list, uint16_t out)
 {
-    for (struct egress_queue *e = r->inner->egress; e; e = e->next)
+    for (struct egress_queue *e = list; e; e = e->next)
         if (e->out == out)
             return e;
     return NULL;
@@ -17,24 +17,31 @@ static void rates(struct egress_queue *e, uint64_t guarantee, int64_t now)
     queue_set_rates(&e->queue, fits ? guarantee : 0, 0, now);
 }
 
-struct queue *lane_egress_queue(struct lane_node *n, struct lane_rx *r, uint16_t out)
+struct egress_queue *egress_get(struct lane_node *n, struct egress_queue **list, const struct lane_rx *r, uint16_t out)
 {
-    struct egress_queue *e = find(r, out);
+    struct egress_queue *e = find(*list, out);
     struct port *p = lane_port(n, out);
     if (e)
-        return &e->queue;
+        return e;
     if (!p || p->config.kind != PORT_ACCESS || !n->egress_spare)
         return NULL;
     e = n->egress_spare;
     n->egress_spare = e->next;
-    *e = (struct egress_queue){.out = out, .next = r->inner->egress, .stuck_sent = UINT64_MAX};
-    r->inner->egress = e;
+    *e = (struct egress_queue){.out = out, .next = *list, .stuck_sent = UINT64_MAX};
+    *list = e;
     queue_init(&e->queue, p, (enum lane_class)r->class_);
     e->queue.tenant = r->tenant;
     rates(e, r->inner->want.guarantee_bps, n->now);
-    if (r->inner->waiting)
+    return e;
+}
+
+struct queue *lane_egress_queue(struct lane_node *n, struct lane_rx *r, uint16_t out)
+{
+    bool there = find(r->inner->egress, out);
+    struct egress_queue *e = egress_get(n, &r->inner->egress, r, out);
+    if (e && !there && r->inner->waiting)
         queue_hold(&e->queue);
-    return &e->queue;
+    return e ? &e->queue : NULL;
 }
 
 void egress_free(struct lane_node *n, struct egress_queue *e, int64_t now)
@@ -66,7 +73,7 @@ void egress_inherit(struct lane_rx *to, struct lane_rx *from, int64_t now)
 {
     struct lane_node *n = to->inner->link->node;
     while (from->inner->egress) {
-        struct egress_queue *e = from->inner->egress, *mine = find(to, e->out);
+        struct egress_queue *e = from->inner->egress, *mine = find(to->inner->egress, e->out);
         from->inner->egress = e->next;
         if (mine && !e->queue.head) {
             egress_free(n, e, now);

@@ -13,6 +13,7 @@
  *   report.c      gaps told, named and recorded
  *   egress.c      queues towards hosts; watchdog.c: those that never move
  *   move.c        end-markers and successors
+ *   merge.c       lanes that end as one
  *   check.c       what must always hold */
 #ifndef MERIDIAN_LANE_LANE_INNER_H
 #define MERIDIAN_LANE_LANE_INNER_H
@@ -404,11 +405,14 @@ void report_name(struct lane_tx *t, uint64_t first, uint64_t cells, int reason, 
 
 /* --- egress.c, watchdog.c, move.c --------------------------------------------------------------------------- */
 
+/* The queue of a list at an access port; made on first use, for what lane r is. NULL: none left. */
+struct egress_queue *egress_get(struct lane_node *n, struct egress_queue **list, const struct lane_rx *r, uint16_t out);
 void egress_free(struct lane_node *n, struct egress_queue *e, int64_t now);
 void egress_inherit(struct lane_rx *to, struct lane_rx *from, int64_t now); /* queues, in order */
 void egress_wake(struct lane_rx *r, int64_t now);
 
 int64_t watchdog_rx(struct lane_rx *r, int64_t now); /* next look */
+int64_t watchdog_egress(struct lane_node *n, struct egress_queue *list, uint64_t lane, int64_t now);
 int64_t watchdog_tx(struct lane_tx *t, int64_t now);
 
 void move_attach(struct lane_rx *r, int64_t now); /* a lane that ends here has been accepted: whom does it follow? */

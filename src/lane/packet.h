@@ -32,6 +32,11 @@ struct packet_meta {
     uint8_t class_;       /* enum lane_class */
     uint8_t pfc_priority; /* at access ports: the 802.1p priority that its host sent it with */
     uint8_t accounted;    /* LANE_MODE_PFC: it occupies in_port's buffer share of pfc_priority (port_account_arrival) */
+    /* Of a 1+1 stream that ends here (forward/stream.h): number of the stream + 1, 0: none; and where to go on with a packet
+     * that was held: offsets from the outer header, what is there, and the hop that its SID leads to. */
+    uint8_t stream_proto;
+    uint16_t stream, stream_at, stream_next_at;
+    uint32_t stream_hop;
 };
 _Static_assert(sizeof(struct packet_meta) <= PACKET_META_SIZE, "the private area holds it");
 

@@ -171,3 +171,9 @@ uint32_t queue_flush(struct queue *q, int reason, int64_t now)
     queue_relieve(q, now);
     return n;
 }
+
+void queue_drop_head(struct queue *q, int reason, int64_t now)
+{
+    packet_lose(q->port, q, queue_pop(q), reason, now);
+    queue_relieve(q, now);
+}

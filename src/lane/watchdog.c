@@ -38,18 +38,21 @@ static int64_t look(struct lane_node *n, struct queue *q, uint64_t lane, int64_t
     return now + AGAIN_NS;
 }
 
-int64_t watchdog_rx(struct lane_rx *r, int64_t now)
+int64_t watchdog_egress(struct lane_node *n, struct egress_queue *list, uint64_t lane, int64_t now)
 {
-    struct lane_rx_inner *x = r->inner;
-    struct lane_node *n = x->link->node;
     int64_t next = INT64_MAX;
-    for (struct egress_queue *e = x->egress; e; e = e->next) {
+    for (struct egress_queue *e = list; e; e = e->next) {
         if (e->queue.state == QUEUE_HELD)
             continue;
-        int64_t at = look(n, &e->queue, r->id, n->config.watchdog_ns, &e->stuck, &e->stuck_sent, &e->stuck_since, now);
+        int64_t at = look(n, &e->queue, lane, n->config.watchdog_ns, &e->stuck, &e->stuck_sent, &e->stuck_since, now);
         next = at < next ? at : next;
     }
-    return x->watched || next != INT64_MAX ? next : INT64_MAX;
+    return next;
+}
+
+int64_t watchdog_rx(struct lane_rx *r, int64_t now)
+{
+    return watchdog_egress(r->inner->link->node, r->inner->egress, r->id, now);
 }
 
 int64_t watchdog_tx(struct lane_tx *t, int64_t now)

@@ -4,6 +4,8 @@ void loss_record(struct loss_log *log, const struct loss_record *r)
 {
     log->packets[r->reason] += r->packets;
     log->cells[r->reason] += r->cells;
+    if (r->reason == LOSS_REDUNDANT)
+        return; /* there is one for every packet: they would leave no room for others */
     if (log->written - log->read == LOSS_RING) {
         log->read++;
         log->overrun++;

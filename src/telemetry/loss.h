@@ -36,7 +36,7 @@ enum loss_reason {
     LOSS_NO_KEY, /* xSEC: no valid key, or one that is used up: never cleartext */
     LOSS_REPLAY, /* xSEC: its number came before, or is older than the window */
     LOSS_NO_BUFFER,
-    LOSS_REDUNDANT, /* does not count: the second copy of a 1+1 lane */
+    LOSS_REDUNDANT, /* does not count, and has no record: one copy of a packet of a 1+1 stream */
     LOSS_LINK_DOWN,
     LOSS_NOT_AUTHENTIC, /* xSEC: changed on the way, or forged */
     LOSS_WRONG_VPN,     /* xSEC: sealed for another VPN than the one that its SID leads to */
