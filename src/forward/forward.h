@@ -34,7 +34,7 @@ struct forward_ops {
     bool virtual_payload;
     /* A packet with the same bytes and room in front, for 1+1 lanes; NULL: no memory. The member may be NULL: then it is made
      * with alloc, and packets that do not fit into one buffer go by one path only. */
-    struct rte_mbuf *(*copy)(void *user, const struct rte_mbuf *m);
+    struct rte_mbuf *(*copy)(void *user, struct rte_mbuf *m);
 };
 
 /* 1+1 streams that end here (forward/stream.h). 0: 32 streams, 8192 numbers, as many cells, 100 ms. */

@@ -252,7 +252,7 @@ static struct rte_mbuf *second(
         return NULL;
     struct rte_mbuf *copy = copy_of(f, m);
     if (copy && !wrap(l, copy, t->encap[i])) {
-        f->ops.free(f->ops.user, copy);
+        leave_dropped(f, copy, t->encap[i]->out_port, LOSS_REDUNDANT, f->now);
         return NULL;
     }
     return copy;
@@ -274,7 +274,7 @@ void protect_leave(
     }
     if (!sent) { /* the number was not used */
         if (copy)
-            f->ops.free(f->ops.user, copy);
+            leave_dropped(f, copy, t->encap[other]->out_port, LOSS_REDUNDANT, now);
         return;
     }
     t->number = l.number;

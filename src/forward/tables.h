@@ -111,7 +111,7 @@ const char *forward_cipher(const struct forward *); /* esp_cipher; "none": no SA
 
 /* --- paths: strict segment lists, each class of a tenant with a lane of its own ------------------------------ */
 
-#define FORWARD_RISKS_MOST 32u
+#define FORWARD_RISKS_MOST 64u
 
 struct forward_path {
     uint32_t id;                     /* > 0 */

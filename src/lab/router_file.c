@@ -232,6 +232,9 @@ static void paths(struct writer *w)
         put(w, "  - {id: %u, port: %s, mtu: %u, sids: [", x->id, key, x->mtu);
         for (uint32_t k = 0; k < x->n_sids; k++)
             put(w, "%s\"%s\"", k ? ", " : "", text6(a, &x->sids[k]));
+        put(w, "], risks: [");
+        for (uint32_t k = 0; k < x->n_risks; k++)
+            put(w, "%s%u", k ? ", " : "", x->risks[k]);
         put(w, "]}\n");
     }
 }
@@ -257,6 +260,8 @@ static void slices(struct writer *w)
             w->f->plan->scenario->vpns[x->vpn].tenant_id, x->path, scenario_class_name(x->class_),
             text6(a, &x->service_sid));
         any = true;
+        if (x->protect)
+            put(w, "    protect: %u\n", x->protect);
         if (x->guarantee_bps)
             put(w, "    guarantee: %llu bit/s\n", (unsigned long long)x->guarantee_bps);
         if (x->cap_bps)

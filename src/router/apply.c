@@ -30,6 +30,11 @@ void apply_core_config(
         .locator_block_bits = (uint8_t)c->block_bits,
         .option_nr = (uint8_t)c->options.nr,
         .option_lane = (uint8_t)c->options.lane,
+        .option_sequence = (uint8_t)c->options.sequence,
+        .streams = {.most = c->streams.most,
+            .window = c->streams.window,
+            .cells_most = c->streams.cells,
+            .wait_ns = c->streams.wait_ns},
         .marking = {.period_ns = c->marking.period_ns, .wall_ns = wall_minus_now, .flows = c->marking.flows},
         .elephants = {.threshold_bps = c->elephants.threshold_bps,
             .clear_bps = c->elephants.clear_bps,
@@ -133,6 +138,8 @@ static int set_path(struct forward *f, const struct router_config *c, unsigned i
         .no_lanes = !p->lanes,
         .full_sids = p->full_sids};
     memcpy(to.sids, p->sids, p->n_sids * sizeof(*p->sids));
+    for (unsigned k = 0; k < p->n_risks && k < FORWARD_RISKS_MOST; k++)
+        to.risks[to.n_risks++] = p->risks[k];
     return forward_path_set(f, &to, err);
 }
 
@@ -168,7 +175,9 @@ static int set_slice(struct forward *f, const struct router_config *c, unsigned 
             .cap_bps = s->cap_bps,
             .rate_bps = s->rate_bps,
             .window_least = s->window_least,
-            .limits = limits_of(&s->limits)},
+            .limits = limits_of(&s->limits),
+            .protect = s->protect,
+            .lag_cells = s->lag_cells},
         now, err);
 }
 

@@ -306,6 +306,75 @@ static void show_neighbours(struct show *s)
     free(v);
 }
 
+/* --- 1+1 ---------------------------------------------------------------------------------------------------------- */
+
+/* One path of a protected slice, or of a stream. */
+static yyjson_mut_val *path_entry(struct show *s, yyjson_mut_val *paths, uint64_t lane)
+{
+    yyjson_mut_val *o = yyjson_mut_arr_add_obj(s->doc, paths);
+    if (lane)
+        put_lane_id(s, o, "lane", lane);
+    return o;
+}
+
+static void show_begins(struct show *s, const struct forward_protect_view *v)
+{
+    yyjson_mut_val *o = entry(s);
+    put_s(s, o, "end", "ingress");
+    put_u(s, o, "tenant", v->tenant);
+    put_s(s, o, "class", class_name((enum lane_class)v->class_));
+    put_ip6(s, o, "sid", &v->service_sid);
+    put_u(s, o, "packets", v->packets);
+    put_u(s, o, "copies", v->copies);
+    put_u(s, o, "redundant", v->redundant);
+    put_u(s, o, "alone", v->alone);
+    yyjson_mut_val *paths = yyjson_mut_obj_add_arr(s->doc, o, "paths");
+    for (unsigned i = 0; i < 2; i++) {
+        yyjson_mut_val *x = path_entry(s, paths, v->lane[i]);
+        put_u(s, x, "path", v->path[i]);
+        put_b(s, x, "complete", v->complete[i]);
+        put_u(s, x, "queued_cells", v->cells[i]);
+    }
+}
+
+static void show_ends(struct show *s, const struct forward_stream_view *v)
+{
+    yyjson_mut_val *o = entry(s);
+    put_s(s, o, "end", "egress");
+    put_u(s, o, "ingress", v->ingress);
+    put_u(s, o, "tenant", v->tenant);
+    put_s(s, o, "class", class_name((enum lane_class)v->class_));
+    put_vrf(s, o, "vrf", v->vrf);
+    put_u(s, o, "delivered", v->delivered);
+    put_u(s, o, "redundant", v->redundant);
+    put_u(s, o, "refused", v->refused);
+    put_u(s, o, "lost", v->lost);
+    put_u(s, o, "late", v->late);
+    put_u(s, o, "held_packets", v->held_packets);
+    put_u(s, o, "held_cells", v->held_cells);
+    put_u(s, o, "held_peak_cells", v->held_peak_cells);
+    if (v->lag_ns >= 0)
+        put_d(s, o, "lag_us", (double)v->lag_ns * 1e-3);
+    put_d(s, o, "wait_us", (double)v->wait_ns * 1e-3);
+    yyjson_mut_val *paths = yyjson_mut_obj_add_arr(s->doc, o, "paths");
+    for (unsigned i = 0; i < 2; i++)
+        path_entry(s, paths, v->lanes[i]);
+}
+
+static void show_streams(struct show *s)
+{
+    struct forward_protect_view begins[16];
+    struct forward_stream_view ends[16];
+    uint32_t cursor = 0;
+    for (unsigned n; (n = router_view_protects(s->r, &cursor, begins, 16)) > 0;)
+        for (unsigned i = 0; i < n; i++)
+            show_begins(s, &begins[i]);
+    cursor = 0;
+    for (unsigned n; (n = router_view_streams(s->r, &cursor, ends, 16)) > 0;)
+        for (unsigned i = 0; i < n; i++)
+            show_ends(s, &ends[i]);
+}
+
 /* --- flows, losses, events -------------------------------------------------------------------------------------- */
 
 static void show_flows(struct show *s)
@@ -447,6 +516,7 @@ static const struct {
     {"router", show_router},
     {"ports", show_ports},
     {"lanes", show_lanes},
+    {"streams", show_streams},
     {"routes", show_routes},
     {"sids", show_sids},
     {"neighbours", show_neighbours},

@@ -10,13 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LANES_MOST 4096u
+#define LANES_MOST   4096u
+#define STREAMS_MOST 64u
 
 struct views {
     struct ports_view ports;
     struct router_totals totals;
     struct lane_view lanes[LANES_MOST];
     unsigned n_lanes;
+    struct forward_protect_view begins[STREAMS_MOST];
+    struct forward_stream_view ends[STREAMS_MOST];
+    unsigned n_begins, n_ends;
 };
 
 /* --- ports -------------------------------------------------------------------------------------------------------- */
@@ -128,6 +132,58 @@ static void write_lanes(struct metrics_text *m, const struct router *r, const st
     lanes(m, r, v, 7, true);
 }
 
+/* --- 1+1 --------------------------------------------------------------------------------------------------------- */
+
+static void begins(struct metrics_text *m, const struct views *v, unsigned what)
+{
+    for (unsigned i = 0; i < v->n_begins; i++) {
+        const struct forward_protect_view *x = &v->begins[i];
+        const uint64_t value[] = {x->packets, x->copies, x->redundant};
+        char tenant[16], path[16];
+        snprintf(tenant, sizeof(tenant), "%u", x->tenant);
+        snprintf(path, sizeof(path), "%u", x->path[0]);
+        metrics_text_u64(m, value[what],
+            METRICS_LABELS({"tenant", tenant}, {"class", class_name((enum lane_class)x->class_)}, {"path", path}));
+    }
+}
+
+static void ends(struct metrics_text *m, const struct views *v, unsigned what)
+{
+    for (unsigned i = 0; i < v->n_ends; i++) {
+        const struct forward_stream_view *x = &v->ends[i];
+        const uint64_t value[] = {x->delivered, x->redundant, x->lost, x->held_cells};
+        char tenant[16], ingress[24], vrf[16];
+        snprintf(tenant, sizeof(tenant), "%u", x->tenant);
+        snprintf(ingress, sizeof(ingress), "%" PRIu64, x->ingress);
+        snprintf(vrf, sizeof(vrf), "%u", x->vrf);
+        metrics_text_u64(m, value[what],
+            METRICS_LABELS({"tenant", tenant}, {"class", class_name((enum lane_class)x->class_)}, {"ingress", ingress},
+                {"vrf", vrf}));
+    }
+}
+
+static void write_streams(struct metrics_text *m, const struct views *v)
+{
+    metrics_text_family(m, METRICS_COUNTER, "meridian_protected_packets_total", "Packets of 1+1 slices sent.");
+    begins(m, v, 0);
+    metrics_text_family(m, METRICS_COUNTER, "meridian_protected_copies_total", "Of these, sent by both paths.");
+    begins(m, v, 1);
+    metrics_text_family(m, METRICS_COUNTER, "meridian_protected_redundant_total",
+        "Copies let go at the ingress because their path lagged.");
+    begins(m, v, 2);
+    metrics_text_family(
+        m, METRICS_COUNTER, "meridian_stream_delivered_total", "Packets of 1+1 streams delivered, once each.");
+    ends(m, v, 0);
+    metrics_text_family(
+        m, METRICS_COUNTER, "meridian_stream_redundant_total", "Second copies of them that were dropped.");
+    ends(m, v, 1);
+    metrics_text_family(
+        m, METRICS_COUNTER, "meridian_stream_lost_total", "Packets of which neither copy came in time.");
+    ends(m, v, 2);
+    metrics_text_family(m, METRICS_GAUGE, "meridian_stream_held_cells", "Cells that wait for a packet before them.");
+    ends(m, v, 3);
+}
+
 /* --- the router --------------------------------------------------------------------------------------------------- */
 
 static void write_router(struct metrics_text *m, const struct router *r, const struct router_totals *t)
@@ -166,11 +222,16 @@ int router_metrics_write(struct router *r, struct buf *to)
     while (v->n_lanes < LANES_MOST &&
            (n = router_view_lanes(r, &cursor, v->lanes + v->n_lanes, LANES_MOST - v->n_lanes)) > 0)
         v->n_lanes += n;
+    cursor = 0;
+    v->n_begins = router_view_protects(r, &cursor, v->begins, STREAMS_MOST);
+    cursor = 0;
+    v->n_ends = router_view_streams(r, &cursor, v->ends, STREAMS_MOST);
     pthread_mutex_lock(&r->config_lock);
     metrics_text_begin(&m, to);
     write_router(&m, r, &v->totals);
     write_ports(&m, r, v);
     write_lanes(&m, r, v);
+    write_streams(&m, v);
     int rc = metrics_text_end(&m);
     pthread_mutex_unlock(&r->config_lock);
     free(v);

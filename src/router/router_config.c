@@ -237,6 +237,8 @@ static int check_slice(const struct router_config *c, unsigned i, struct error *
     const struct config_slice *s = &c->slices[i];
     if (!path_known(c, s->path))
         return error_set(err, EINVAL, "there is no path %u", s->path);
+    if (s->protect && !path_known(c, s->protect))
+        return error_set(err, EINVAL, "protect: there is no path %u", s->protect);
     if (s->cap_bps && s->cap_bps < s->guarantee_bps)
         return error_set(err, EINVAL, "cap is below guarantee");
     for (unsigned j = 0; j < i; j++)
@@ -327,7 +329,8 @@ uint32_t router_config_packets(const struct router_config *c)
             n += 2 * p->pci.descriptors;
     }
     for (unsigned i = 0; i < c->n_slices; i++)
-        n += c->slices[i].limits.drop_cells ? c->slices[i].limits.drop_cells : 1024;
+        n += (c->slices[i].limits.drop_cells ? c->slices[i].limits.drop_cells : 1024) +
+             (c->slices[i].protect ? c->slices[i].lag_cells : 0);
     return n > 1u << 22 ? 1u << 22 : (uint32_t)n;
 }
 

@@ -123,6 +123,8 @@ struct config_path {
     char port_name[CONFIG_NAME];
     uint32_t mtu;
     bool lanes, full_sids;
+    uint32_t *risks;
+    unsigned n_risks;
     uint32_t port; /* resolved */
 };
 
@@ -132,6 +134,12 @@ struct config_slice {
     uint64_t guarantee_bps, cap_bps, rate_bps;
     uint32_t window_least;
     struct config_limits limits;
+    uint32_t protect, lag_cells;
+};
+
+struct config_streams {
+    uint32_t most, window, cells;
+    int64_t wait_ns;
 };
 
 struct config_lanes {
@@ -204,7 +212,7 @@ struct config_xsec {
 };
 
 struct config_options {
-    uint32_t nr, lane;
+    uint32_t nr, lane, sequence;
 };
 
 struct router_config {
@@ -229,6 +237,7 @@ struct router_config {
     bool has_xsec;
     struct config_xsec xsec;
     struct config_lanes lanes;
+    struct config_streams streams;
     struct config_elephants elephants;
     struct config_marking marking;
     struct config_ipfix ipfix;

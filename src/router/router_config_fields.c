@@ -189,6 +189,7 @@ static const struct field sid_table[] = {
 TABLE(sid, config_sid);
 
 static const struct field ip6_item = {.kind = FIELD_IP6, .size = sizeof(struct ip6)};
+static const struct field risk_item = {.kind = FIELD_NUMBER, .size = 4, RANGE(1, UINT32_MAX)};
 static const struct field path_table[] = {
     VALUE("id", NUMBER, AT(config_path, id), .required = true, RANGE(1, UINT32_MAX)),
     LIST("sids", config_path, sids, LANE_SIDS_MOST, .item = &ip6_item),
@@ -196,6 +197,7 @@ static const struct field path_table[] = {
     VALUE("mtu", NUMBER, AT(config_path, mtu), RANGE(0, 9600)),
     VALUE("lanes", BOOL, AT(config_path, lanes), .fallback = "yes"),
     VALUE("full_sids", BOOL, AT(config_path, full_sids)),
+    LIST("risks", config_path, risks, FORWARD_RISKS_MOST, .item = &risk_item),
     END,
 };
 TABLE(path, config_path);
@@ -210,9 +212,20 @@ static const struct field slice_table[] = {
     VALUE("rate", RATE, AT(config_slice, rate_bps)),
     VALUE("window", NUMBER, AT(config_slice, window_least)),
     MAP("limits", config_slice, limits, limits),
+    VALUE("protect", NUMBER, AT(config_slice, protect)),
+    VALUE("lag", NUMBER, AT(config_slice, lag_cells), .fallback = "1024", RANGE(16, 1u << 20)),
     END,
 };
 TABLE(slice, config_slice);
+
+static const struct field streams_table[] = {
+    VALUE("most", NUMBER, AT(config_streams, most), .fallback = "32", RANGE(1, 4096)),
+    VALUE("window", NUMBER, AT(config_streams, window), .fallback = "8192", RANGE(64, 1u << 20)),
+    VALUE("cells", NUMBER, AT(config_streams, cells), .fallback = "8192", RANGE(1, 1u << 24)),
+    VALUE("wait", TIME, AT(config_streams, wait_ns), .fallback = "100 ms"),
+    END,
+};
+TABLE(streams, config_streams);
 
 static const struct field lanes_table[] = {
     VALUE("most", NUMBER, AT(config_lanes, most), .fallback = "1024", RANGE(1, 65535)),
@@ -314,6 +327,7 @@ TABLE(xsec, config_xsec);
 static const struct field options_table[] = {
     VALUE("nr", NUMBER, AT(config_options, nr), RANGE(0, 255)),
     VALUE("lane", NUMBER, AT(config_options, lane), RANGE(0, 255)),
+    VALUE("sequence", NUMBER, AT(config_options, sequence), RANGE(0, 255)),
     END,
 };
 TABLE(options, config_options);
@@ -339,6 +353,7 @@ static const struct field router_table[] = {
     MAP("options", router_config, options, options),
     MAYBE("xsec", router_config, xsec, xsec),
     MAP("lanes", router_config, lanes, lanes),
+    MAP("streams", router_config, streams, streams),
     MAP("elephants", router_config, elephants, elephants),
     MAP("marking", router_config, marking, marking),
     MAP("ipfix", router_config, ipfix, ipfix),

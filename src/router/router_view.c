@@ -116,3 +116,29 @@ unsigned router_view_neighbours(struct router *r, uint32_t *cursor, struct forwa
     loop_call(r->loop, view_neighbours, &c);
     return c.got;
 }
+
+static void view_protects(void *user, int64_t now)
+{
+    struct call *c = user;
+    c->got = forward_protects_view(c->router->forward, c->cursor, c->ret, c->most);
+}
+
+unsigned router_view_protects(struct router *r, uint32_t *cursor, struct forward_protect_view *ret, unsigned most)
+{
+    struct call c = {r, ret, cursor, most, 0};
+    loop_call(r->loop, view_protects, &c);
+    return c.got;
+}
+
+static void view_streams(void *user, int64_t now)
+{
+    struct call *c = user;
+    c->got = forward_streams_view(c->router->forward, c->cursor, c->ret, c->most);
+}
+
+unsigned router_view_streams(struct router *r, uint32_t *cursor, struct forward_stream_view *ret, unsigned most)
+{
+    struct call c = {r, ret, cursor, most, 0};
+    loop_call(r->loop, view_streams, &c);
+    return c.got;
+}

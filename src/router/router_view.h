@@ -45,6 +45,8 @@ void router_view_totals(struct router *r, struct router_totals *ret);
 /* A chunk of a list, as lane_view and its likes give it. Each waits for the worker once. */
 unsigned router_view_lanes(struct router *r, uint32_t *cursor, struct lane_view *ret, unsigned most);
 unsigned router_view_routes(struct router *r, uint32_t *cursor, struct forward_route_view *ret, unsigned most);
+unsigned router_view_protects(struct router *r, uint32_t *cursor, struct forward_protect_view *ret, unsigned most);
+unsigned router_view_streams(struct router *r, uint32_t *cursor, struct forward_stream_view *ret, unsigned most);
 unsigned router_view_neighbours(struct router *r, uint32_t *cursor, struct forward_neighbour_view *ret, unsigned most);
 
 #endif

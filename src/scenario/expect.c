@@ -19,6 +19,7 @@ static const struct {
     [SCENARIO_JITTER] = {"jitter", SCENARIO_TIME, true, true},
     [SCENARIO_COMPLETED] = {"completed", SCENARIO_SHARE, true, false},
     [SCENARIO_RETRANSMIT] = {"retransmitted", SCENARIO_COUNT, false, false},
+    [SCENARIO_REORDERED] = {"reordered", SCENARIO_COUNT, false, false},
     [SCENARIO_SILENCE] = {"silence", SCENARIO_TIME, true, false},
     [SCENARIO_RAMP] = {"ramp", SCENARIO_TIME, true, false},
     [SCENARIO_PEAK_OVER_W] = {"peak_over_w", SCENARIO_SHARE, false, false},

@@ -65,7 +65,8 @@ static const cyaml_schema_field_t vpn_fields[] = {TEXT(file_vpn, name), TEXT(fil
 
 static const cyaml_schema_field_t path_fields[] = {TEXT(file_path, name), TEXT(file_path, from), TEXT(file_path, to),
     TEXT(file_path, how), TEXT(file_path, apart_from), TEXT(file_path, vpn), TEXT(file_path, both),
-    TEXT(file_path, standby), LIST(file_path, via), LIST(file_path, classes), CYAML_FIELD_END};
+    TEXT(file_path, standby), TEXT(file_path, protects), LIST(file_path, via), LIST(file_path, classes),
+    CYAML_FIELD_END};
 
 static const cyaml_schema_field_t workload_fields[] = {TEXT(file_workload, name), TEXT(file_workload, type),
     TEXT(file_workload, from), TEXT(file_workload, to), TEXT_AS("class", file_workload, class_),

@@ -43,7 +43,7 @@ struct file_vpn {
 };
 
 struct file_path {
-    file_text name, from, to, how, apart_from, vpn, both, standby;
+    file_text name, from, to, how, apart_from, vpn, both, standby, protects;
     struct file_list via, classes;
 };
 

@@ -17,6 +17,7 @@
 #define PLAN_SIDS_MOST  16 /* routers of a path, as LANE_SIDS_MOST */
 #define PLAN_BLOCK_BITS 32
 #define PLAN_PORTS_MOST 64
+#define PLAN_RISKS_MOST 64
 
 struct plan_port {
     bool access;
@@ -72,9 +73,11 @@ struct plan_path {
     uint32_t out_port;
     uint32_t links[PLAN_SIDS_MOST + 1]; /* in order */
     uint32_t n_links;
-    uint64_t rate_bps; /* of the slowest link */
-    int64_t delay_ns;  /* one way */
-    uint32_t mtu;      /* least of its links */
+    uint64_t rate_bps;               /* of the slowest link */
+    int64_t delay_ns;                /* one way */
+    uint32_t mtu;                    /* least of its links */
+    uint32_t risks[PLAN_RISKS_MOST]; /* what can fail and take it with it: links, their groups, routers between */
+    uint32_t n_risks;
 };
 
 struct plan_slice {
@@ -84,6 +87,7 @@ struct plan_slice {
     uint64_t guarantee_bps, cap_bps, rate_bps;
     uint64_t window_least, ecn_at, xoff_at, xon_at, drop_at; /* bytes */
     bool standby;
+    uint32_t protect; /* 1+1: path id of the second one, 0: none */
 };
 
 struct plan_router {

@@ -98,8 +98,12 @@ void plan_for_lab(struct plan *p)
         for (uint32_t k = 0; k < p->routers[i].n_slices; k++) {
             struct plan_slice *x = &p->routers[i].slices[k];
             const struct plan_path *path = &p->routers[i].paths[x->path - 1];
+            const struct plan_path *second = x->protect ? &p->routers[i].paths[x->protect - 1] : path;
+            uint64_t first = window_of(p, path, x), other = window_of(p, second, x);
             limits(x);
-            x->window_least = window_of(p, path, x);
+            x->window_least = first > other ? first : other;
             promise(p, i, path, x->window_least);
+            if (x->protect)
+                promise(p, i, second, x->window_least);
         }
 }

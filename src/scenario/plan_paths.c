@@ -8,6 +8,42 @@
 #define POOL_SLACK_NS 1000000      /* beyond the round trip: polling and credits that wait to be told */
 #define POOL_TIMES    4            /* cells hold 2048 bytes and are rarely full; lanes grow while others shrink */
 #define POOL_LANE     (512u << 10) /* for each lane, busy or not */
+#define PROTECT_CELLS 2            /* packets of half a cell in the mean */
+
+#define RISK_ROUTER 100000u /* beside links, which are numbered from 1 */
+#define RISK_GROUP  200000u
+
+static void add_risk(struct plan_path *x, uint32_t risk)
+{
+    for (uint32_t i = 0; i < x->n_risks; i++)
+        if (x->risks[i] == risk)
+            return;
+    if (x->n_risks < PLAN_RISKS_MOST)
+        x->risks[x->n_risks++] = risk;
+}
+
+/* A group's number is that of its first link. */
+static uint32_t group_of(const struct scenario *s, const char *group)
+{
+    uint32_t i = 0;
+    while (!s->links[i].group || strcmp(s->links[i].group, group) != 0)
+        i++;
+    return RISK_GROUP + i;
+}
+
+static void risks_of(const struct scenario *s, struct plan_path *x, uint32_t from)
+{
+    uint32_t at = from;
+    for (uint32_t i = 0; i < x->n_links; i++) {
+        const struct scenario_link *l = &s->links[x->links[i]];
+        add_risk(x, 1 + x->links[i]);
+        if (l->group)
+            add_risk(x, group_of(s, l->group));
+        if (i)
+            add_risk(x, RISK_ROUTER + at);
+        at = walk_other_end(s, x->links[i], at);
+    }
+}
 
 /* Turns a walk from `from` into a path of that router. */
 static int add_path(struct plan *p, uint32_t from, uint32_t of, const struct walk *w, uint32_t *ret_id)
@@ -37,6 +73,7 @@ static int add_path(struct plan *p, uint32_t from, uint32_t of, const struct wal
         at = walk_other_end(s, w->link[i], at);
     }
     x->egress = at;
+    risks_of(s, x, from);
     *ret_id = x->id;
     return 0;
 }
@@ -79,7 +116,8 @@ static int choose(struct plan *p, uint32_t from, uint32_t to, uint32_t vpn, enum
     for (uint32_t i = 0; i < r->n_paths; i++) {
         const struct plan_path *x = &r->paths[i];
         const struct scenario_path *of = x->of == SCENARIO_NONE ? NULL : &s->paths[x->of];
-        bool meant = !of || (!of->standby && (of->vpn == SCENARIO_NONE || of->vpn == vpn) && (of->classes >> c & 1));
+        bool meant = !of || (!of->standby && of->protects == SCENARIO_NONE &&
+                                (of->vpn == SCENARIO_NONE || of->vpn == vpn) && (of->classes >> c & 1));
         if (x->egress == to && meant) {
             *ret = x->id;
             return 0;
@@ -167,6 +205,43 @@ static int vpn_routes(struct plan *p, uint32_t from, uint32_t to, uint32_t vpn, 
     return 0;
 }
 
+static const char *risk_name(const struct scenario *s, uint32_t risk)
+{
+    return risk >= RISK_GROUP    ? s->links[risk - RISK_GROUP].group
+           : risk >= RISK_ROUTER ? s->routers[risk - RISK_ROUTER].name
+                                 : s->links[risk - 1].name;
+}
+
+/* The last slice of a router goes by a second path too, if there is one that protects its path. The faster one's packets wait for
+ * the slower one's at the end: the windows hold what that is, in packets that do not fill their cells. */
+static int protect(struct plan *p, uint32_t from, struct error *err)
+{
+    const struct scenario *s = p->scenario;
+    struct plan_router *r = &p->routers[from];
+    struct plan_slice *x = &r->slices[r->n_slices - 1];
+    const struct plan_path *first = &r->paths[x->path - 1], *second = NULL;
+    for (uint32_t i = 0; i < r->n_paths && first->of != SCENARIO_NONE; i++) {
+        const struct scenario_path *of = r->paths[i].of == SCENARIO_NONE ? NULL : &s->paths[r->paths[i].of];
+        if (of && of->protects == first->of && r->paths[i].egress == first->egress && (of->classes >> x->class_ & 1) &&
+            (of->vpn == SCENARIO_NONE || of->vpn == x->vpn))
+            second = &r->paths[i];
+    }
+    if (!second)
+        return 0;
+    for (uint32_t i = 0; i < first->n_risks; i++)
+        for (uint32_t k = 0; k < second->n_risks; k++)
+            if (first->risks[i] == second->risks[k])
+                return error_set(err, EINVAL,
+                    "path %s protects %s, but both depend on %s: choose two that share nothing",
+                    s->paths[second->of].name, s->paths[first->of].name, risk_name(s, first->risks[i]));
+    int64_t skew =
+        first->delay_ns > second->delay_ns ? first->delay_ns - second->delay_ns : second->delay_ns - first->delay_ns;
+    uint64_t held = (uint64_t)((double)x->rate_bps / 8 * (double)skew * 1e-9 * PROTECT_CELLS);
+    x->protect = second->id;
+    x->window_least = x->window_least > held ? x->window_least : held;
+    return 0;
+}
+
 static int connect_pair(struct plan *p, uint32_t from, uint32_t to, uint32_t vpn, struct error *err)
 {
     const struct scenario *s = p->scenario;
@@ -179,6 +254,8 @@ static int connect_pair(struct plan *p, uint32_t from, uint32_t to, uint32_t vpn
                 PLAN_SIDS_MOST, s->routers[from].name, s->routers[to].name);
         if (!rc && s->vpns[vpn].slice[c].wanted)
             rc = add_slice(p, from, &p->routers[from].paths[path_of_class[c] - 1], vpn, c);
+        if (!rc && s->vpns[vpn].slice[c].wanted && protect(p, from, err))
+            return -EINVAL;
     }
     path_of_class[SCENARIO_CONTROL] = path_of_class[SCENARIO_BULK];
     rc = rc ? rc : standby_slices(p, from, to, vpn);
@@ -188,18 +265,25 @@ static int connect_pair(struct plan *p, uint32_t from, uint32_t to, uint32_t vpn
 
 /* --- pools ------------------------------------------------------------------------------------------------------------- */
 
+static void pools_on(struct plan *p, uint32_t from, const struct plan_path *path, const struct plan_slice *x)
+{
+    uint32_t at = from;
+    for (uint32_t l = 0; l < path->n_links; l++) {
+        at = walk_other_end(p->scenario, path->links[l], at);
+        p->routers[at].ports[plan_core_port(p, at, path->links[l])].pool += POOL_LANE + x->window_least;
+    }
+}
+
 /* What a port may promise: the scenario's word, or enough that neither distance nor the number of lanes limits them. */
 static void pools(struct plan *p)
 {
     const struct scenario *s = p->scenario;
     for (uint32_t i = 0; i < s->n_routers; i++)
         for (uint32_t k = 0; k < p->routers[i].n_slices; k++) {
-            const struct plan_path *path = &p->routers[i].paths[p->routers[i].slices[k].path - 1];
-            uint32_t at = i;
-            for (uint32_t l = 0; l < path->n_links; l++) {
-                at = walk_other_end(s, path->links[l], at);
-                p->routers[at].ports[plan_core_port(p, at, path->links[l])].pool += POOL_LANE;
-            }
+            const struct plan_slice *x = &p->routers[i].slices[k];
+            pools_on(p, i, &p->routers[i].paths[x->path - 1], x);
+            if (x->protect)
+                pools_on(p, i, &p->routers[i].paths[x->protect - 1], x);
         }
     for (uint32_t i = 0; i < s->n_routers; i++)
         for (uint32_t k = 0; k < p->routers[i].n_ports; k++) {

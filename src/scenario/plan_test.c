@@ -152,6 +152,28 @@ static void test_paths(void **state)
     done(p);
 }
 
+/* 1+1: only the class and the VPN that the second path is meant for, in both directions, with windows for the difference. */
+static void test_protected(void **state)
+{
+    struct plan *p =
+        planned(SQUARE "paths:\n"
+                       "- {name: north, from: pe1, to: pe2, via: [p1]}\n"
+                       "- {name: south, from: pe1, to: pe2, via: [p2], protects: north, classes: [parameter]}\n");
+    for (unsigned k = 0; k < 4; k += 3) {
+        const struct plan_router *pe = &p->routers[k];
+        unsigned protected = 0;
+        for (uint32_t i = 0; i < pe->n_slices; i++) {
+            const struct plan_slice *x = &pe->slices[i];
+            assert_int_equal(x->path, 1);
+            assert_int_equal(x->protect, x->class_ == SCENARIO_PARAMETER ? 2 : 0);
+            protected += x->protect != 0;
+        }
+        assert_int_equal(protected, 1);
+        assert_int_equal(pe->paths[0].n_risks, 3); /* two links and the router between */
+    }
+    done(p);
+}
+
 static void impossible(const char *text, const char *why)
 {
     struct scenario *s;
@@ -192,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_flows),
         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_protected),
         cmocka_unit_test(test_impossible),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,11 +47,30 @@ static int path_how(struct scenario *s, const struct file_path *in, const struct
     return rc ? rc : via_names(p, s, &in->via);
 }
 
+/* It begins and ends where the other one does, and is used for nothing else. */
+static int path_protects(
+    const struct scenario *s, const struct place *p, const struct file_path *in, const struct scenario_path *x)
+{
+    if (x->protects == SCENARIO_NONE)
+        return 0;
+    const struct scenario_path *other = &s->paths[x->protects];
+    if (other->from != x->from || other->to != x->to || other->both != x->both)
+        return place_bad(
+            p, "protects", in->protects, "begins or ends elsewhere, or only one of the two goes both ways");
+    if (x->standby || other->standby || other->protects != SCENARIO_NONE)
+        return place_bad(
+            p, "protects", in->protects, "is standby or protects another one: a stream takes two plain paths");
+    for (uint32_t i = 0; i < s->n_paths; i++)
+        if (s->paths[i].protects == x->protects)
+            return place_bad(p, "protects", in->protects, "is protected by another path already");
+    return 0;
+}
+
 static int one_path(struct scenario *s, const struct file_path *in, uint32_t i, struct error *err)
 {
     struct scenario_path *x = &s->paths[i];
     struct place p = {"paths", i, in->name, err};
-    *x = (struct scenario_path){.vpn = SCENARIO_NONE, .both = true};
+    *x = (struct scenario_path){.vpn = SCENARIO_NONE, .both = true, .protects = SCENARIO_NONE};
     int rc = check_name(&p, in->name);
     rc = rc ? rc : scenario_path_find(s, in->name) == SCENARIO_NONE ? 0 : place_bad(&p, "name", in->name, "is taken");
     rc = rc ? rc : !in->from ? place_missing(&p, "from") : !in->to ? place_missing(&p, "to") : 0;
@@ -64,6 +83,8 @@ static int one_path(struct scenario *s, const struct file_path *in, uint32_t i, 
     rc = rc ? rc : path_classes(&p, &in->classes, &x->classes);
     rc = rc ? rc : get_truth(&p, "both", in->both, &x->both);
     rc = rc ? rc : get_truth(&p, "standby", in->standby, &x->standby);
+    rc = rc ? rc : get_name(&p, "protects", in->protects, s, scenario_path_find, "path above this one", &x->protects);
+    rc = rc ? rc : path_protects(s, &p, in, x);
     x->name = in->name;
     s->n_paths++;
     return rc;

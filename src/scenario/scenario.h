@@ -119,6 +119,7 @@ struct scenario_path {
     uint8_t classes;     /* bit per enum scenario_class; all: any */
     bool both;           /* also the other way round, over the same links */
     bool standby;        /* its lanes are opened only by a fault `move` */
+    uint32_t protects;   /* 1+1: what goes by that path, listed before it, also goes by this one; SCENARIO_NONE: no */
 };
 
 #define SCENARIO_DSCP_OF_CLASS 0xff
@@ -177,6 +178,7 @@ enum scenario_metric {
     SCENARIO_JITTER,      /* ns: p99.9 - p50 */
     SCENARIO_COMPLETED,   /* share of the workload's bytes that arrived */
     SCENARIO_RETRANSMIT,  /* packets sent again */
+    SCENARIO_REORDERED,   /* packets delivered behind one that was sent later (udp) */
     SCENARIO_SILENCE,     /* ns: longest time without a delivery, while the workload ran */
     SCENARIO_RAMP,        /* ns: from its start until it is delivered at the full rate of its sink's line or its own */
     SCENARIO_PEAK_OVER_W, /* highest lane occupancy / its window, all hops */

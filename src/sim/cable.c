@@ -266,6 +266,7 @@ static void one(struct cable *c, struct rte_mbuf *m, int64_t now)
 {
     uint16_t vlan, type;
     uint8_t *f = packet_at(m, 0);
+    slab_judge(m, true);
     unsigned l3 = l3_of(f, &vlan, &type);
     if (type == ETHER_IP4 && m->data_len >= l3 + IP4_SIZE) {
         for (uint32_t i = 0; i < c->all->n_hosts; i++) {

@@ -22,6 +22,11 @@ static void on_free(void *user, struct rte_mbuf *m)
     slab_free(&((struct node *)user)->sim->slab, m);
 }
 
+static struct rte_mbuf *on_copy(void *user, struct rte_mbuf *m)
+{
+    return slab_second(&((struct node *)user)->sim->slab, m);
+}
+
 static void on_punt(void *user, uint32_t vrf, uint16_t port, struct rte_mbuf *m)
 {
     struct node *n = user;
@@ -195,7 +200,7 @@ static uint64_t counted(const struct loss_log *log)
 {
     uint64_t sum = 0;
     for (int i = 0; i < LOSS_REASONS; i++)
-        if (i != LOSS_LINK && i != LOSS_REDUNDANT)
+        if (i != LOSS_LINK)
             sum += log->packets[i];
     return sum;
 }
@@ -215,6 +220,7 @@ static int create(struct node *n, int64_t now, struct error *err)
         .punt = on_punt,
         .lane_event = on_event,
         .random = on_random,
+        .copy = on_copy,
         .virtual_payload = true};
     enter(n);
     int rc = node_configure(n, &ops, now, err);
@@ -249,7 +255,7 @@ void node_kill(struct node *n, int64_t now)
     node_read_losses(n);
     n->sim->killed = true;
     n->recorded += counted(forward_loss(n->f));
-    uint64_t before = n->lost;
+    uint64_t before = n->lost, copies = n->lost_copies;
     enter(n);
     for (; n->ring_head != n->ring_tail; n->ring_head++)
         slab_free(&n->sim->slab, n->ring[n->ring_head % NODE_RING].m);
@@ -260,6 +266,7 @@ void node_kill(struct node *n, int64_t now)
     n->f = NULL;
     n->sim->inside = NULL;
     n->lost_killed += n->lost - before;
+    n->copies_killed += n->lost_copies - copies;
     event_never(&n->sim->events, &n->timers);
     event_never(&n->sim->events, &n->look);
 }

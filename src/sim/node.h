@@ -36,12 +36,13 @@ struct node {
     uint64_t draws;
     uint32_t lives; /* how often it was started */
 
-    uint64_t lost;        /* packets of streams that it dropped */
-    uint64_t lost_copies; /* and of those that a link had repeated */
-    uint64_t lost_dead;   /* that came while it was dead (in `lost` too) */
-    uint64_t lost_killed; /* that it held when it was killed */
-    uint64_t lost_ring;   /* at full receive rings (in `lost` too) */
-    uint64_t recorded;    /* packets in loss records of earlier lives */
+    uint64_t lost;          /* packets of streams that it dropped */
+    uint64_t lost_copies;   /* and of those that a link had repeated */
+    uint64_t lost_dead;     /* that came while it was dead (in `lost` too) */
+    uint64_t lost_killed;   /* that it held when it was killed */
+    uint64_t copies_killed; /* of lost_copies: that came while it was dead, or that it held then */
+    uint64_t lost_ring;     /* at full receive rings (in `lost` too) */
+    uint64_t recorded;      /* packets in loss records of earlier lives */
     uint64_t received, control_received, punted;
     uint64_t gap_cells[PLAN_PORTS_MOST]; /* by its records: lost on the link to that port */
     uint64_t records_overrun;

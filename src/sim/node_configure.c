@@ -20,18 +20,24 @@ _Static_assert((int)SCENARIO_BULK == (int)LANE_BULK && (int)SCENARIO_CLASSES == 
 _Static_assert(
     (int)SCENARIO_PFC == (int)LANE_MODE_PFC && (int)SCENARIO_LANES == (int)LANE_MODE_LANES, "the same modes");
 
+static bool passes(const struct plan *p, uint32_t from, uint32_t path, uint32_t router)
+{
+    const struct plan_path *x = &p->routers[from].paths[path - 1];
+    bool through = from == router;
+    for (uint32_t l = 0; l < x->n_links; l++)
+        for (int side = 0; side < 2; side++)
+            through |= p->scenario->links[x->links[l]].router[side] == router;
+    return through;
+}
+
 /* Every lane that passes any router could pass this one: the bound is the plan's number of slices that do. */
 static uint32_t lanes_through(const struct plan *p, uint32_t router)
 {
     uint32_t n = LANES_SPARE;
     for (uint32_t r = 0; r < p->scenario->n_routers; r++)
         for (uint32_t i = 0; i < p->routers[r].n_slices; i++) {
-            const struct plan_path *x = &p->routers[r].paths[p->routers[r].slices[i].path - 1];
-            bool through = r == router;
-            for (uint32_t l = 0; l < x->n_links; l++)
-                for (int side = 0; side < 2; side++)
-                    through |= p->scenario->links[x->links[l]].router[side] == router;
-            n += through;
+            const struct plan_slice *slice = &p->routers[r].slices[i];
+            n += passes(p, r, slice->path, router) + (slice->protect && passes(p, r, slice->protect, router));
         }
     return n < 65535 ? n : 65535;
 }
@@ -134,6 +140,9 @@ static int path(struct node *n, const struct plan_path *in, struct error *err)
 {
     struct forward_path x = {.id = in->id, .n_sids = in->n_sids, .out_port = (uint16_t)in->out_port};
     memcpy(x.sids, in->sids, sizeof(x.sids));
+    _Static_assert(PLAN_RISKS_MOST <= FORWARD_RISKS_MOST, "all fit");
+    memcpy(x.risks, in->risks, sizeof(in->risks));
+    x.n_risks = in->n_risks;
     return forward_path_set(n->f, &x, err);
 }
 
@@ -172,7 +181,8 @@ static int slice(struct node *n, const struct plan_slice *in, int64_t now, struc
         .guarantee_bps = in->guarantee_bps,
         .cap_bps = in->cap_bps,
         .rate_bps = in->rate_bps,
-        .window_least = cells(in->window_least)};
+        .window_least = cells(in->window_least),
+        .protect = in->protect};
     limits_of(n, in, &x.limits);
     return forward_slice_set(n->f, &x, now, err);
 }

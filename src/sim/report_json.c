@@ -39,6 +39,7 @@ static yyjson_mut_val *work(yyjson_mut_doc *d, const struct sim_work_result *w)
     yyjson_mut_obj_add_uint(d, o, "under_way", w->under_way);
     yyjson_mut_obj_add_uint(d, o, "held_back", w->held_back);
     yyjson_mut_obj_add_uint(d, o, "retransmitted", w->retransmitted);
+    yyjson_mut_obj_add_uint(d, o, "reordered", w->reordered);
     yyjson_mut_obj_add_uint(d, o, "marked", w->marked);
     yyjson_mut_obj_add_uint(d, o, "broken", w->broken);
     yyjson_mut_obj_add_uint(d, o, "payload", w->payload);

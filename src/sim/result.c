@@ -33,6 +33,7 @@ static void work_result(const struct sim *s, uint32_t i, struct sim_work_result 
         .last_ns = w->last_ns,
         .retransmitted = w->retransmitted,
         .marked = w->marked,
+        .reordered = w->reordered,
         .broken = w->broken,
         .completed = w->wanted ? (double)w->payload / (double)w->wanted : NAN,
         .ran = w->streams > 0};
@@ -183,6 +184,8 @@ static double of_work(const struct sim_work_result *w, enum scenario_metric m)
         return w->completed;
     case SCENARIO_RETRANSMIT:
         return (double)w->retransmitted;
+    case SCENARIO_REORDERED:
+        return (double)w->reordered;
     case SCENARIO_SILENCE:
         return (double)w->silence_ns;
     case SCENARIO_RAMP:

@@ -83,7 +83,7 @@ static int check_node(const struct sim *s, struct node *n, struct error *err)
         return error_prefix(err, rc, "at %" PRId64 " ns, router %s", s->events.now_ns, name);
     /* Every packet that a router dropped has been counted by its reason, and nothing else has (R8), but for what it learns
      * to have been on a link when that was cut. (Of what a killed neighbour did with its packets nobody can know.) */
-    uint64_t lost = n->lost + n->lost_copies - n->lost_killed - n->lost_dead - n->lost_ring, cut = 0;
+    uint64_t lost = n->lost + n->lost_copies - n->lost_killed - n->lost_dead - n->copies_killed - n->lost_ring, cut = 0;
     for (uint32_t i = 0; i < n->n_ports; i++)
         cut += n->out[i] ? n->out[i]->lost[WIRE_CUT] : 0;
     if (lost > node_recorded(n) || (!s->killed && node_recorded(n) > lost + cut))

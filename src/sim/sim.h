@@ -54,7 +54,7 @@ struct sim_work_result {
     double goodput_bps, wire_bps; /* payload in order; frames as they came over the sink's cable, with gaps */
     int64_t least_ns, p50_ns, p99_ns, p999_ns, most_ns, silence_ns, first_ns, last_ns;
     int64_t ramp_ns; /* from its start until it was delivered at full rate; 0: it never was */
-    uint64_t retransmitted, marked, broken;
+    uint64_t retransmitted, marked, reordered, broken;
     double completed; /* share of `wanted`; NAN when it has no end */
     bool ran;
 };

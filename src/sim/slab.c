@@ -28,6 +28,10 @@ void slab_done(struct slab *s)
     for (uint32_t i = 0; i < s->n_chunks; i++)
         free(s->chunks[i]);
     free(s->chunks);
+    for (struct slab_twin *t = s->twins, *next; t; t = next) {
+        next = t->next;
+        free(t);
+    }
     *s = (struct slab){0};
 }
 
@@ -102,6 +106,11 @@ void slab_free(struct slab *s, struct rte_mbuf *m)
         return;
     if (s->on_free && slab_note(m).flow != SLAB_NO_FLOW)
         s->on_free(s->user, m);
+    struct slab_twin *twin = slab_note(m).twin;
+    if (twin && --twin->about == 0) {
+        twin->next = s->twins;
+        s->twins = twin;
+    }
     struct slab_class *c = m->buf_len == PACKET_HEADROOM + SLAB_DATA ? &s->small : &s->large;
     packet_meta(m)->next = c->spare;
     c->spare = m;
@@ -117,5 +126,34 @@ struct rte_mbuf *slab_copy(struct slab *s, const struct rte_mbuf *m)
     c->data_len = m->data_len;
     c->pkt_len = m->pkt_len;
     memcpy(c->dynfield1, m->dynfield1, sizeof(c->dynfield1));
+    return c;
+}
+
+static struct slab_twin *twin_take(struct slab *s)
+{
+    struct slab_twin *t = s->twins;
+    if (t)
+        s->twins = t->next;
+    else
+        t = malloc(sizeof(*t));
+    if (t)
+        *t = (struct slab_twin){.about = 1};
+    return t;
+}
+
+struct rte_mbuf *slab_second(struct slab *s, struct rte_mbuf *m)
+{
+    struct rte_mbuf *c = slab_copy(s, m);
+    struct slab_note n = slab_note(m);
+    if (!c || n.flow == SLAB_NO_FLOW)
+        return c;
+    if (!n.twin && !(n.twin = twin_take(s))) {
+        slab_note_set(c, &(struct slab_note){.flow = SLAB_NO_FLOW});
+        slab_free(s, c);
+        return NULL;
+    }
+    n.twin->about++;
+    slab_note_set(m, &n);
+    slab_note_set(c, &n);
     return c;
 }

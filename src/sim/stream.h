@@ -75,7 +75,8 @@ struct work {
     uint64_t payload;                 /* bytes delivered in order, once */
     uint64_t measured, measured_wire; /* of it since measure_ns; and of the frames that brought it, with their gaps */
     uint64_t retransmitted, marked;
-    uint64_t wanted; /* bytes that its streams are to deliver; 0: until the end */
+    uint64_t reordered; /* UDP: delivered behind a packet that was sent later */
+    uint64_t wanted;    /* bytes that its streams are to deliver; 0: until the end */
     int64_t start_ns, stop_ns, measure_ns, first_ns, last_ns, silence_ns;
     int64_t ramp_ns, bin_ns; /* stream_delivered; 0: not at full rate yet */
     uint64_t bin_wire, bin_payload;

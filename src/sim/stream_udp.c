@@ -71,8 +71,12 @@ static void on_timer(struct event_source *e, int64_t now)
 void udp_receive(struct stream *s, struct rte_mbuf *m, const struct slab_note *n, int64_t now)
 {
     /* Every packet counts once, whatever its place. */
-    if (!(n->kind & NOTE_COPY))
+    if (!(n->kind & NOTE_COPY)) {
         stream_delivered(s, s->payload, m->pkt_len, now);
+        s->work->reordered += n->number < s->udp.expected;
+        if (n->number >= s->udp.expected)
+            s->udp.expected = n->number + 1;
+    }
     if (s->bytes && n->number * s->payload + s->payload >= s->bytes)
         stream_finish(s, now);
 }

@@ -107,6 +107,7 @@ static void repeat(struct wire *w, struct rte_mbuf *copy, int64_t at_ns, int64_t
 {
     struct slab_note n = slab_note(copy);
     n.kind |= SLAB_COPY;
+    n.twin = NULL;
     slab_note_set(copy, &n);
     w->duplicated++;
     insert(w, copy, at_ns, now);

@@ -34,6 +34,7 @@ static uint32_t lane_cells(const struct rte_mbuf *m)
 static void on_wire_loss(void *user, struct wire *w, struct rte_mbuf *m, enum wire_loss why, int64_t now)
 {
     struct sim *s = user;
+    slab_judge(m, false);
     struct slab_note n = slab_note(m);
     if (w->index < 2 * s->plan->scenario->n_links && why != WIRE_CUT)
         s->lane_cells[w->index] += lane_cells(m);
@@ -61,6 +62,8 @@ void sim_lost_at_dead(struct sim *s, struct node *n, struct rte_mbuf *m, int64_t
 static void on_free(void *user, struct rte_mbuf *m)
 {
     struct sim *s = user;
+    if (!s->at_wire && s->inside)
+        slab_judge(m, false);
     struct slab_note n = slab_note(m);
     bool copy = n.kind & NOTE_COPY;
     s->host_packets += !copy;
@@ -72,6 +75,7 @@ static void on_free(void *user, struct rte_mbuf *m)
         return;
     s->inside->lost += !copy;
     s->inside->lost_copies += copy;
+    s->inside->copies_killed += copy && !s->inside->f;
     s->inside->lost_dead += !copy && !s->inside->f;
     hosts_lost(&s->hosts, &n, 1);
     sim_fold(s, TRACE_ROUTER, (uint64_t)n.flow << 32 | s->inside->index, n.number, s->events.now_ns);
