@@ -560,10 +560,24 @@ static int64_t control_lost(void *user, unsigned router, uint16_t port, uint8_t 
     return control && rng_uniform(f->key, f->draws++) < 0.02 ? TESTING_LOSE : 0;
 }
 
+/* Both paths have carried everything for longer than the slower one takes: a short cut may be noticed after it is over. */
+static void healed(struct net *n)
+{
+    uint64_t alone;
+    for (unsigned i = 0; i < 100; i++) {
+        until_both(n, true, true);
+        alone = protect_of(n).alone;
+        send_some(n, 1500, 10 * NS_PER_US);
+        if (protect_of(n).alone == alone)
+            return;
+    }
+    fail_msg("the paths never come to rest");
+}
+
 static void random_cuts_of_one_path_at_a_time_lose_nothing(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 6; seed++) {
+    for (uint64_t seed = 1; seed <= 8; seed++) {
         struct faults f = {.key = seed};
         struct net n;
         struct shape s = {.window_least = 1024,
@@ -577,8 +591,7 @@ static void random_cuts_of_one_path_at_a_time_lose_nothing(void **state)
             testing_net_cut(n.v.net, router, port, true);
             send_some(&n, 200 + rng_below(seed, 70 + round, 3000), 10 * NS_PER_US);
             testing_net_cut(n.v.net, router, port, false);
-            until_both(&n, true, true);
-            send_some(&n, 1000, 10 * NS_PER_US); /* longer than the slower path takes */
+            healed(&n);
         }
         testing_net_run(n.v.net, 300 * NS_PER_MS);
         look(&n);

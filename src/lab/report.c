@@ -136,6 +136,7 @@ static yyjson_mut_val *work(yyjson_mut_doc *d, const struct lab_work_result *w)
     yyjson_mut_obj_add_uint(d, o, "delivered", w->delivered);
     yyjson_mut_obj_add_uint(d, o, "lost", w->lost);
     yyjson_mut_obj_add_uint(d, o, "retransmitted", w->retransmitted);
+    yyjson_mut_obj_add_uint(d, o, "reordered", w->reordered);
     yyjson_mut_obj_add_uint(d, o, "marked", w->marked);
     yyjson_mut_obj_add_uint(d, o, "broken", w->broken);
     yyjson_mut_obj_add_uint(d, o, "payload", w->payload);

@@ -87,6 +87,7 @@ static bool read_udp(struct lab_work_result *r, struct span *s, const struct lab
         r->sent += packets;
         r->delivered += delivered;
         r->lost += packets > delivered ? packets - delivered : 0;
+        r->reordered += whole(b, "overtaken");
         r->payload += whole(b, "payload_bytes");
         r->marked += whole(b, "ce_marked");
         widen(s, (int64_t)number(b, "first_ns"), (int64_t)number(b, "last_ns"));
@@ -265,6 +266,8 @@ static double of_work(const struct lab_work_result *r, enum scenario_metric m)
         return r->flows ? (double)(r->flows - (r->failed < r->flows ? r->failed : r->flows)) / r->flows : NAN;
     case SCENARIO_RETRANSMIT:
         return (double)r->retransmitted;
+    case SCENARIO_REORDERED: /* only UDP numbers its packets */
+        return r->timed && r->sent ? (double)r->reordered : NAN;
     case SCENARIO_SILENCE:
         return r->heard ? (double)r->silence_ns : NAN;
     default:

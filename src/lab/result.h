@@ -13,7 +13,7 @@ struct lab_work_result {
     uint32_t flows, failed;         /* failed: programs that ended with an error */
     uint64_t sent, delivered, lost; /* packets, where known; lost: by numbers that never came (UDP) */
     uint64_t payload, wanted;       /* bytes in order; wanted 0: it had no end */
-    uint64_t retransmitted, marked, broken;
+    uint64_t retransmitted, marked, broken, reordered;
     double goodput_bps;
     bool timed; /* one-way times are known; p50 … are those of its slowest flow, since flows are told apart */
     int64_t least_ns, p50_ns, p99_ns, p999_ns, most_ns; /* least: of all flows */

@@ -308,15 +308,6 @@ static void show_neighbours(struct show *s)
 
 /* --- 1+1 ---------------------------------------------------------------------------------------------------------- */
 
-/* One path of a protected slice, or of a stream. */
-static yyjson_mut_val *path_entry(struct show *s, yyjson_mut_val *paths, uint64_t lane)
-{
-    yyjson_mut_val *o = yyjson_mut_arr_add_obj(s->doc, paths);
-    if (lane)
-        put_lane_id(s, o, "lane", lane);
-    return o;
-}
-
 static void show_begins(struct show *s, const struct forward_protect_view *v)
 {
     yyjson_mut_val *o = entry(s);
@@ -328,13 +319,14 @@ static void show_begins(struct show *s, const struct forward_protect_view *v)
     put_u(s, o, "copies", v->copies);
     put_u(s, o, "redundant", v->redundant);
     put_u(s, o, "alone", v->alone);
-    yyjson_mut_val *paths = yyjson_mut_obj_add_arr(s->doc, o, "paths");
-    for (unsigned i = 0; i < 2; i++) {
-        yyjson_mut_val *x = path_entry(s, paths, v->lane[i]);
-        put_u(s, x, "path", v->path[i]);
-        put_b(s, x, "complete", v->complete[i]);
-        put_u(s, x, "queued_cells", v->cells[i]);
-    }
+    put_u(s, o, "path", v->path[0]);
+    put_lane_id(s, o, "lane", v->lane[0]);
+    put_b(s, o, "complete", v->complete[0]);
+    put_u(s, o, "queued_cells", v->cells[0]);
+    put_u(s, o, "second_path", v->path[1]);
+    put_lane_id(s, o, "second_lane", v->lane[1]);
+    put_b(s, o, "second_complete", v->complete[1]);
+    put_u(s, o, "second_queued_cells", v->cells[1]);
 }
 
 static void show_ends(struct show *s, const struct forward_stream_view *v)
@@ -356,9 +348,8 @@ static void show_ends(struct show *s, const struct forward_stream_view *v)
     if (v->lag_ns >= 0)
         put_d(s, o, "lag_us", (double)v->lag_ns * 1e-3);
     put_d(s, o, "wait_us", (double)v->wait_ns * 1e-3);
-    yyjson_mut_val *paths = yyjson_mut_obj_add_arr(s->doc, o, "paths");
-    for (unsigned i = 0; i < 2; i++)
-        path_entry(s, paths, v->lanes[i]);
+    put_lane_id(s, o, "lane", v->lanes[0]);
+    put_lane_id(s, o, "second_lane", v->lanes[1]);
 }
 
 static void show_streams(struct show *s)

@@ -11,13 +11,14 @@ import sys
 import tempfile
 
 BUILD = pathlib.Path(os.environ.get("MERIDIAN_BUILD", "build/main"))
-FIELDS = ["frame.protocols", "ipv6.hopopts.len_oct", "ipv6.opt.type", "ipv6.opt.length", "ipv6.opt.unknown", "ipv6.opt.experimental",
+FIELDS = ["frame.protocols", "ipv6.hopopts.len_oct", "ipv6.dstopts.len_oct", "ipv6.opt.type", "ipv6.opt.length", "ipv6.opt.unknown", "ipv6.opt.experimental",
           "ipv6.routing.segleft", "ipv6.routing.srh.last_entry", "ipv6.routing.srh.addr", "ipv6.dst", "ip.dst", "udp.dstport",
           "icmpv6.type", "icmpv6.code", "icmpv6.mtu", "icmp.type", "icmp.code", "icmp.mtu", "icmpv6.opt.mtu",
           "icmpv6.opt.prefix.flag.a", "icmpv6.nd.ra.router_lifetime", "arp.dst.proto_ipv4",
           "icmpv6.checksum.status", "icmp.checksum.status", "ip.checksum.status", "_ws.malformed", "_ws.expert.message"]
 UNKNOWN = "Unknown Data (not interpreted)"
 MARK, NR, LANE = "12345800", "000000000000004d", "01020304a0b0c0d0"
+NUMBER = "a1b2c3d40000001122334455"
 PATH = ["fcbb:bb00:1:a:b:c:d:e", "fcbb:bb00:1:1:2:3:4:5", "fcbb:bb00:1:6:7:8:9:0", "fcbb:bb00:1:f:f123::"]
 SIZES = {0: "", 1: "8", 2: "16", 3: "24", 4: "16", 5: "24", 6: "24", 7: "32"}
 ERRORS6 = [(1, 0), (1, 1), (1, 3), (1, 4), (2, 0), (3, 0), (4, 0), (4, 1), (4, 2), (4, 4)]
@@ -45,6 +46,15 @@ def core(got, has, addresses):
     expect(got["udp.dstport"], "9", what + " inner port")
 
 
+def stream(got, addresses):
+    """The number of a 1+1 stream: a Destination Options header that the way does not look into."""
+    what = f"stream, {addresses} addresses"
+    core(dict(got, **{"ipv6.opt.unknown": got["ipv6.opt.unknown"].replace("," + NUMBER, ""),
+                      "ipv6.opt.experimental": got["ipv6.opt.experimental"].replace("," + NUMBER, "")}), 7, addresses)
+    expect(got["ipv6.dstopts.len_oct"], "16", what)
+    expect(NUMBER in (got["ipv6.opt.unknown"] + "," + got["ipv6.opt.experimental"]).split(","), True, what + " number")
+
+
 def first(text):
     return text.split(",")[0]
 
@@ -56,7 +66,7 @@ def main():
         shown = subprocess.run(["tshark", "-r", path, "-o", "ip.check_checksum:TRUE", "-Tfields", "-Eseparator=/t", "-Eoccurrence=a",
                                 *sum((["-e", f] for f in FIELDS), [])], check=True, capture_output=True, text=True).stdout.splitlines()
     packets = [dict(zip(FIELDS, line.split("\t"))) for line in shown]
-    expect(len(packets), 32 + 4 + 2 * len(ERRORS6), "packets")
+    expect(len(packets), 32 + 4 + 2 * len(ERRORS6) + 4, "packets")
     for i, got in enumerate(packets):
         expect(got["_ws.malformed"], "", f"packet {i + 1} malformed")
         expect([m for m in got["_ws.expert.message"].split(",") if m and m != UNKNOWN], [], f"packet {i + 1} complaints")
@@ -76,6 +86,8 @@ def main():
         expect((six["icmpv6.mtu"], four["icmp.mtu"]), ("1400", "1400") if type6 == 2 else ("", ""), f"MTU of error {i}")
         expect(six["icmpv6.checksum.status"], "1", f"ICMPv6 error {i} checksum")
         expect(first(six["ipv6.routing.srh.last_entry"]), "1", f"what ICMPv6 error {i} quotes")
+    for i in range(4):
+        stream(packets[36 + 2 * len(ERRORS6) + i], i + 1)
     print("\n".join(failures) or f"{len(packets)} packets: tshark decodes them as they were meant")
     return bool(failures)
 

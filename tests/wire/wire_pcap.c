@@ -7,6 +7,7 @@
 #include "wire/icmp.h"
 #include "wire/ip_text.h"
 #include "wire/neighbour.h"
+#include "wire/sequence.h"
 #include "wire/srh.h"
 
 #include <stdio.h>
@@ -94,6 +95,18 @@ static size_t core_packet(uint8_t *p, unsigned has, unsigned addresses)
     return at;
 }
 
+/* The same with the number of a 1+1 stream before the inner packet. */
+static size_t stream_packet(uint8_t *p, unsigned addresses)
+{
+    uint8_t inner[64];
+    size_t len = core_packet(p, HBH_HAS_ALL, addresses), behind = put_host4(inner), at = len - behind;
+    sequence_encode(p + at, IP_PROTO_IPIP, SEQUENCE_DEFAULT, 0xa1b2c3d4, 0x1122334455);
+    memcpy(p + at + SEQUENCE_SIZE, inner, behind);
+    p[IP6_SIZE + (addresses > 1 ? HBH_SIZE : 0)] = IP_PROTO_DSTOPTS; /* next header of the last one before */
+    bytes_put_be16(p + IP6_LEN, (uint16_t)(len + SEQUENCE_SIZE - IP6_SIZE));
+    return len + SEQUENCE_SIZE;
+}
+
 static void put_nd(uint8_t type, uint8_t flags, const char *src, const char *dst, const char *target)
 {
     struct nd d = {.type = type, .flags = flags, .src = addr(src).a, .dst = addr(dst).a, .target = addr(target).a};
@@ -149,5 +162,7 @@ int main(int argc, char **argv)
             put_frame(ETHER_IP6, packet, core_packet(packet, has, addresses));
     put_neighbours();
     put_errors();
+    for (unsigned addresses = 1; addresses <= 4; addresses++)
+        put_frame(ETHER_IP6, packet, stream_packet(packet, addresses));
     return fclose(file) ? 1 : 0;
 }
