@@ -97,7 +97,7 @@ static int single(struct request *q, struct error *err)
     if (judged)
         rc = runner_judge(v, &r, q->plan, &q->options, &q->hooks, err);
     end_progress(&q->shown, &r);
-    bool met = !r.rc;
+    bool met = !r.rc && r.whole;
     for (uint32_t i = 0; judged && i < q->scenario->n_expect; i++)
         met = met && v[i].met;
     if (!rc && q->shown.json)
@@ -128,7 +128,7 @@ static int compare(struct request *q, struct error *err)
     struct run runs[SCENARIO_MODES] = {0};
     int rc = 0;
     unsigned done = 0;
-    bool held = true;
+    bool held = true, whole = true;
     for (; done < SCENARIO_MODES && !rc && !cli_interrupted; done++) {
         struct sim_options o = q->options;
         o.mode = (enum scenario_mode)done;
@@ -136,20 +136,25 @@ static int compare(struct request *q, struct error *err)
         if (!rc) {
             end_progress(&q->shown, &runs[done]);
             held = held && !runs[done].rc;
+            whole = whole && (runs[done].whole || runs[done].rc);
             if (q->shown.json)
                 rc = report_json(stdout, q->plan, &runs[done], NULL);
             else if (runs[done].rc)
                 printf("mode %s STOPPED: %s\n", scenario_mode_name(o.mode), runs[done].error.text);
         }
     }
-    if (!rc && done == SCENARIO_MODES) {
+    whole = whole && done == SCENARIO_MODES;
+    if (!rc && !whole)
+        fprintf(stderr, "interrupted in mode %s: a comparison needs all modes, nothing is written\n",
+            scenario_mode_name((enum scenario_mode)(done ? done - 1 : 0)));
+    if (!rc && whole) {
         if (!q->shown.json)
             report_compare(stdout, q->plan, runs);
         rc = write_comparison(q, runs, err);
     }
     for (unsigned i = 0; i < done; i++)
         run_done(&runs[i]);
-    return rc ? rc : held && done == SCENARIO_MODES ? 0 : CLI_QUIET;
+    return rc ? rc : held && whole ? 0 : CLI_QUIET;
 }
 
 static int run(const struct cli_args *args, struct error *err)

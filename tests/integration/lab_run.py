@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`meridian lab run`: a scenario with two real routers and real hosts gives figures and verdicts; a router that is killed comes
 back; and however the run ends (by itself, ^C, kill -9, kill -9 of its janitor too) nothing of it is left: no namespace,
-no process, no file.
+no mount, no process, no file; also beside other labs, which do not notice.
 
 Run inside the Debian 13 root from the repository root. 0 passed, 1 failed, 77 skipped."""
 import json
@@ -111,7 +111,8 @@ class Lab:
                     found.append(p.joinpath("cmdline").read_text().replace("\0", " "))
             except OSError:
                 pass
-        return found + [str(r) for r in self.runs()]
+        mounts = [line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()]
+        return found + [m for m in mounts if "/ml-" in m and m.split("/")[-1] not in found] + [str(r) for r in self.runs()]
 
     def clean_within(self, seconds):
         end = time.monotonic() + seconds
@@ -204,6 +205,27 @@ def ends(lab, scenario):
     check("removed 1 runs" in out and lab.clean_within(0), f"until lab clean: {out.strip()}")
 
 
+def two_at_once(lab, scenario):
+    """Neither sees the other; what a dead one left is taken away beside a living one."""
+    first, second = lab.in_the_middle(scenario), lab.in_the_middle(scenario)
+    check(len(lab.runs()) == 2, "two labs run beside each other")
+    os.kill(lab.janitor_of(first), signal.SIGKILL)
+    first.kill()
+    first.communicate(timeout=60)
+    out = subprocess.run([BIN, "lab", "clean"], env=lab.env, check=True, capture_output=True, text=True).stdout
+    check("removed 1 runs" in out and "1 runs are alive" in out, f"lab clean takes the dead one: {out.strip()}")
+    check(second.poll() is None and len(lab.runs()) == 1, "and leaves the living one alone")
+    names = [n for n in os.listdir("/run/netns") if n.startswith("ml-")]
+    check(names and all(n.startswith(lab.runs()[0].name) for n in names), "whose namespaces are all that there are")
+    third = lab.start("--json", scenario)
+    r = result(third)
+    check(third.returncode == 0 and all(e["met"] for e in r["expectations"]), "a third one beside it gives its figures")
+    second.send_signal(signal.SIGINT)
+    out, err = second.communicate(timeout=60)
+    check(second.returncode == 1 and lab.clean_within(0), "^C ends the second, nothing is left of any")
+    check("interrupted" in err, "and it says so")
+
+
 def main():
     if os.geteuid():
         print("skipped: needs root")
@@ -216,6 +238,7 @@ def main():
             with_faults(lab, lab.scenario(SCENARIO.replace("FAULTS", FAULTS)))
             losses(lab, lab.scenario(LOSSY))
             ends(lab, lab.scenario(SCENARIO.replace("FAULTS", "")))
+            two_at_once(lab, lab.scenario(SCENARIO.replace("FAULTS", "")))
         finally:
             subprocess.run([BIN, "lab", "clean"], env=lab.env, capture_output=True)
             shutil.rmtree(lab.state, ignore_errors=True)
