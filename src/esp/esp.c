@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/rng.h"
+#include "esp/window.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -15,7 +16,7 @@ struct esp_sa {
     struct esp_sa_config config; /* without the key */
     struct aead_key *key;
     uint64_t sent;             /* sending: the last sequence number; receiving: packets opened */
-    struct seal_window window; /* receiving */
+    struct esp_window *window; /* receiving; its memory is touched where numbers come */
 };
 
 struct esp {
@@ -52,6 +53,7 @@ void esp_lengths_only(struct esp *e)
 static void sa_free(struct esp_sa *sa)
 {
     aead_key_free(sa->key);
+    free(sa->window);
     OPENSSL_cleanse(sa, sizeof *sa);
     free(sa);
 }
@@ -123,12 +125,18 @@ int esp_install(struct esp *e, const struct esp_sa_config *c)
         return -ENOMEM;
     sa->config = *c;
     OPENSSL_cleanse(sa->config.key, sizeof sa->config.key);
+    if (!c->sending && !(sa->window = calloc(1, sizeof *sa->window))) {
+        free(sa);
+        return -ENOMEM;
+    }
     int rc = aead_key_create(&sa->key, e->aead, c->key);
     if (rc) {
+        free(sa->window);
         free(sa);
         return rc;
     }
-    sa->window.next = 1; /* 0 is never sent (RFC 4303 3.3.3) */
+    if (sa->window)
+        sa->window->next = 1; /* 0 is never sent (RFC 4303 3.3.3) */
     sa->chain = before ? before->chain : NULL;
     *at = sa;
     e->count += before == NULL;
@@ -239,7 +247,7 @@ void esp_seal(struct esp *e, struct esp_packet *p, unsigned n)
 
 uint64_t esp_sequence_extend(uint32_t low, uint64_t next)
 {
-    const uint64_t window = 1024;
+    const uint64_t window = ESP_WINDOW;
     uint64_t top = next ? next - 1 : 0, high = top >> 32;
     uint32_t top_low = (uint32_t)top;
     if (top_low >= window - 1)
@@ -260,7 +268,7 @@ static enum esp_verdict prepare_open(
         return ESP_NO_KEY;
     if (p->sa->config.vrf != p->vrf)
         return ESP_WRONG_VPN;
-    *ret_sequence = esp_sequence_extend(bytes_get_be32(p->bytes + 4), p->sa->window.next);
+    *ret_sequence = esp_sequence_extend(bytes_get_be32(p->bytes + 4), p->sa->window->next);
     uint32_t body = p->len - ESP_HEAD - AEAD_TAG;
     put_aad(aad, p->sa->config.spi, *ret_sequence);
     *j = (struct aead_job){.key = p->sa->key,
@@ -276,7 +284,7 @@ static enum esp_verdict prepare_open(
 /* Authentic: it must be new too. */
 static enum esp_verdict pass(struct esp_packet *p, uint64_t sequence)
 {
-    if (!seal_window_pass(&p->sa->window, sequence))
+    if (!esp_window_pass(p->sa->window, sequence))
         return ESP_REPLAYED;
     p->first = p->sa->sent++ == 0;
     return ESP_GOOD;

@@ -11,7 +11,6 @@
 #define MERIDIAN_ESP_ESP_H
 
 #include "crypto/aead.h"
-#include "crypto/seal.h"
 #include "wire/ip.h"
 
 #define ESP_HEAD      16u /* bytes in front of the payload */

@@ -3,8 +3,10 @@
 #include "base/bytes.h"
 #include "base/rng.h"
 #include "base/test.h"
+#include "esp/window.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct ip6 a = {{0xfd, [15] = 1}}, b = {{0xfd, [15] = 2}};
@@ -141,9 +143,59 @@ static void test_replays_and_overtaking(void **state)
     assert_int_equal(opened(&e, &copy), ESP_REPLAYED);
     assert_int_equal(opened(&e, &p[600]), ESP_GOOD); /* overtaken, within the window */
     assert_int_equal(opened(&e, &p[1199]), ESP_GOOD);
-    assert_int_not_equal(opened(&e, &p[100]), ESP_GOOD); /* too old: read as one of the next 2^32 (RFC 4303 A2.2) */
     assert_int_equal(opened(&e, &p[1198]), ESP_GOOD);
     end(&e);
+}
+
+/* Number 1 behind ESP_WINDOW others, and behind one less. */
+static void test_how_far_behind(void **state)
+{
+    (void)state;
+    for (unsigned less = 0; less < 2; less++) {
+        struct ends e;
+        struct room first, r;
+        begin(&e);
+        struct esp_packet late = sealed(&e, &first, 40, 1), p;
+        for (unsigned i = 0; i < ESP_WINDOW - less; i++)
+            p = sealed(&e, &r, 0, 1);
+        assert_int_equal(opened(&e, &p), ESP_GOOD);
+        /* Too old is read as one of the next 2^32 (RFC 4303 A2.2), for which its ICV is wrong. */
+        assert_int_equal(opened(&e, &late), less ? ESP_GOOD : ESP_NOT_AUTHENTIC);
+        end(&e);
+    }
+}
+
+/* The window against the plain list of what has passed. */
+static void test_the_window_is_exact(void **state)
+{
+    (void)state;
+    static struct esp_window w;
+    enum { NUMBERS = 8 * ESP_WINDOW };
+    uint8_t *seen = calloc(1, NUMBERS);
+    assert_non_null(seen);
+    for (unsigned round = 0; round < 4; round++) {
+        uint64_t top = 0, high = round % 2 ? (1ull << 32) - NUMBERS / 2 : 0;
+        memset(&w, 0, sizeof w);
+        w.next = high + 1;
+        memset(seen, 0, NUMBERS);
+        for (uint64_t k = 0; k < 400000; k++) {
+            uint64_t jump = rng_u64(round, k), n;
+            if (jump % 5000 == 0)
+                n = top + (jump >> 32) % (round < 2 ? 300 : 2 * ESP_WINDOW); /* ahead */
+            else if (jump % 3 == 0)
+                n = top + 1;
+            else
+                n = top - (jump >> 32) % (top < ESP_WINDOW + 200 ? top + 1 : ESP_WINDOW + 200);
+            if (n == 0 || n >= NUMBERS)
+                continue;
+            bool fresh = !seen[n] && (n > top || top + 1 - n <= ESP_WINDOW);
+            assert_int_equal(esp_window_pass(&w, high + n), fresh);
+            seen[n] |= fresh;
+            top = n > top ? n : top;
+        }
+        assert_true(top > ESP_WINDOW);
+    }
+    free(seen);
 }
 
 static void test_what_must_not_open(void **state)
@@ -244,8 +296,9 @@ static void test_extended_sequence_numbers(void **state)
     /* Against the definition: the number with this low half that is nearest above the window's lower edge. */
     for (uint64_t k = 0; k < 20000; k++) {
         uint64_t next =
-            (rng_u64(1, k) & 3) << 32 | (k % 2 ? (uint32_t)rng_u64(2, k) : (uint32_t)(rng_u64(2, k) % 4096 - 2048));
-        uint64_t edge = next > 1024 ? next - 1024 : 0;
+            (rng_u64(1, k) & 3) << 32 |
+            (k % 2 ? (uint32_t)rng_u64(2, k) : (uint32_t)(rng_u64(2, k) % (4 * ESP_WINDOW) - 2 * ESP_WINDOW));
+        uint64_t edge = next > ESP_WINDOW ? next - ESP_WINDOW : 0;
         uint64_t sequence = edge + rng_u64(3, k) % 0x80000000u;
         assert_true(esp_sequence_extend((uint32_t)sequence, next) == sequence);
     }
@@ -257,6 +310,8 @@ int main(void)
         cmocka_unit_test(test_every_length_comes_back),
         cmocka_unit_test(test_the_form_of_rfc_4303_and_4106),
         cmocka_unit_test(test_replays_and_overtaking),
+        cmocka_unit_test(test_how_far_behind),
+        cmocka_unit_test(test_the_window_is_exact),
         cmocka_unit_test(test_what_must_not_open),
         cmocka_unit_test(test_no_key_means_no_packet),
         cmocka_unit_test(test_make_before_break),

@@ -18,7 +18,7 @@
 #define ROUTES_MOST     65536u
 #define NEIGHBOURS_MOST 16384u
 #define VRFS_MOST       1024u
-#define SAS_MOST        16384u
+#define SAS_MOST        65536u
 
 /* --- what the lane layer asks ---------------------------------------------------------------------------- */
 

@@ -55,7 +55,7 @@ struct forward_config {
     struct marking_config marking;
     struct elephant_config elephants;
     uint32_t routes_most, neighbours_most, vrfs_most; /* 0: 65536, 16384, 1024 */
-    uint32_t sas_most;                                /* of both directions; 0: 16384 */
+    uint32_t sas_most; /* of both directions; 0: 65536 (a thousand peers with two generations on either side) */
 };
 
 int forward_create(struct forward **ret, const struct forward_config *, const struct forward_ops *, struct error *);

@@ -230,8 +230,11 @@ static void a_customers_router_is_asked_for_once_and_used(void **state)
     struct forward *last = testing_net_forward(v.net, v.last);
     struct ip_prefix to = {IP_V4, 16, {{172, 16}}};
     struct forward_route gateway = {.kind = ROUTE_GATEWAY, .port = VPN_HOSTS, .gateway = {IP_V4, {{10, 0, 1, 2}}}};
-    struct forward_route remote = {
-        .kind = ROUTE_REMOTE, .service_sid = testing_vpn_service(&v, v.last, 10), .path_of_class = {1, 1, 1, 1}};
+    struct forward_route remote = {.kind = ROUTE_REMOTE,
+        .service_sid = testing_vpn_service(&v, v.last, 10),
+        .path_of_class = {1, 1, 1, 1},
+        .encrypted = v.config.encrypted,
+        .peer = testing_vpn_loopback(v.last)};
     assert_int_equal(forward_route_set(last, 10, &to, &gateway, &err), 0);
     assert_int_equal(forward_route_set(testing_net_forward(v.net, 0), 10, &to, &remote, &err), 0);
     testing_vpn_meet(&v);
@@ -480,5 +483,7 @@ int main(void)
         cmocka_unit_test(big_flows_are_noticed_where_they_enter),
         cmocka_unit_test(chained_and_virtual_packets_pass),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    testing_vpn_all_encrypted = true;
+    return failed + cmocka_run_group_tests_name("encrypted", tests, NULL, NULL);
 }

@@ -224,20 +224,26 @@ static struct ip6 container(uint16_t a, uint16_t b, uint16_t c)
     return ip;
 }
 
+/* The C-SID of a PE's service for tenant 1 or 2. */
+static uint16_t service(unsigned tenant)
+{
+    return (uint16_t)((testing_vpn_all_encrypted ? 0xd100 : 0xd000) + tenant);
+}
+
 static void the_service_of_another_tenant(void **state)
 {
-    forged(container(3, 0xd001, 0), container(3, 0xd002, 0), 2);
+    forged(container(3, service(1), 0), container(3, service(2), 0), 2);
 }
 
 static void a_service_before_the_end(void **state)
 {
-    forged(container(0xe001, 3, 0xd001), testing_vpn_loopback(1), 1); /* punting is leaving the lane, too */
+    forged(container(0xe001, 3, service(1)), testing_vpn_loopback(1), 1); /* punting is leaving the lane, too */
 }
 
 static void another_way_than_the_lanes(void **state)
 {
-    forged(container(0xe001, 3, 0xd001), container(0xe000, 3, 0xd001), 1);
-    forged(container(3, 0xd001, 0), container(2, 3, 0xd001), 2);
+    forged(container(0xe001, 3, service(1)), container(0xe000, 3, service(1)), 1);
+    forged(container(3, service(1), 0), container(2, 3, service(1)), 2);
 }
 
 /* --- moving ------------------------------------------------------------------------------------------------------------ */
@@ -248,7 +254,7 @@ struct diamond {
     struct ip6 service;
 };
 
-static bool encrypted; /* of the diamonds that are made */
+static bool encrypted; /* of the diamonds that are made, too */
 
 static void diamond_keys(struct diamond *d)
 {
@@ -305,7 +311,7 @@ static void diamond_init(struct diamond *d, int64_t delay1, int64_t delay2)
     diamond_pe(d, 3, 1);
     d->service = container(4, 0xd001, 0);
     diamond_sid(testing_net_forward(d->net, 3), d->service, 64,
-        encrypted ? SID_END_ESP_DT46_NEXT_CSID : SID_END_DT46_NEXT_CSID, 0, 10);
+        encrypted || testing_vpn_all_encrypted ? SID_END_ESP_DT46_NEXT_CSID : SID_END_DT46_NEXT_CSID, 0, 10);
     diamond_keys(d);
     struct forward *pe = testing_net_forward(d->net, 0);
     for (uint16_t p = 0; p < 2; p++) {
@@ -315,7 +321,7 @@ static void diamond_init(struct diamond *d, int64_t delay1, int64_t delay2)
     struct forward_route r = {.kind = ROUTE_REMOTE,
         .service_sid = d->service,
         .path_of_class = {1, 1, 1, 1},
-        .encrypted = encrypted,
+        .encrypted = encrypted || testing_vpn_all_encrypted,
         .peer = testing_vpn_loopback(3)};
     struct ip_prefix to = {IP_V4, 24, {{10, 0, 1, 0}}};
     assert_int_equal(forward_route_set(pe, 10, &to, &r, &err), 0);
@@ -574,5 +580,7 @@ int main(void)
         cmocka_unit_test(a_move_after_a_cut_loses_only_what_was_on_the_way),
         cmocka_unit_test(slices_say_no_and_why),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    testing_vpn_all_encrypted = true;
+    return failed + cmocka_run_group_tests_name("encrypted", tests, NULL, NULL);
 }

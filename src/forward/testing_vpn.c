@@ -212,14 +212,18 @@ static void add_routes(struct testing_vpn *v, unsigned router, unsigned t)
     must(forward_slice_set(f, &s, testing_net_now(v->net), &err), &err);
 }
 
-void testing_vpn_init(struct testing_vpn *v, const struct testing_vpn_config *c, uint64_t seed)
+bool testing_vpn_all_encrypted;
+
+void testing_vpn_init(struct testing_vpn *v, const struct testing_vpn_config *config, uint64_t seed)
 {
-    *v = (struct testing_vpn){.net = testing_net_create(seed), .config = *c, .last = c->routers - 1};
+    *v = (struct testing_vpn){.net = testing_net_create(seed), .config = *config, .last = config->routers - 1};
+    const struct testing_vpn_config *c = &v->config;
+    v->config.encrypted |= testing_vpn_all_encrypted;
     if (c->mbufs)
         testing_net_mbufs(v->net, c->mbufs, 2048);
     for (unsigned k = 0; k < c->routers; k++) {
-        struct forward_config config = router_config(c, k);
-        testing_net_router(v->net, &config);
+        struct forward_config router = router_config(c, k);
+        testing_net_router(v->net, &router);
         if (k > 0)
             add_port(v, k, VPN_LEFT, true);
         if (k < v->last)
@@ -239,6 +243,8 @@ void testing_vpn_init(struct testing_vpn *v, const struct testing_vpn_config *c,
         for (unsigned t = 0; t < 2; t++)
             add_routes(v, k, t);
     }
+    if (testing_vpn_all_encrypted)
+        testing_vpn_keys(v, 0, VPN_KEYS_OPEN | VPN_KEYS_SEAL);
 }
 
 /* --- keys ------------------------------------------------------------------------------------------------------- */

@@ -37,6 +37,8 @@ struct testing_vpn {
     unsigned last; /* the right PE */
 };
 
+extern bool testing_vpn_all_encrypted; /* so are networks made from now on, with keys of generation 0 */
+
 void testing_vpn_init(struct testing_vpn *, const struct testing_vpn_config *, uint64_t seed);
 uint32_t testing_vpn_done(struct testing_vpn *); /* mbufs leaked */
 
