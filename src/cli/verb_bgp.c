@@ -21,6 +21,7 @@ static const uint32_t all_families[] = {
 struct reflector {
     struct bgp_speaker *speaker;
     struct peering *peering;
+    struct ip_addr source; /* family 0: the kernel's choice */
     int control;
     char control_path[108];
 };
@@ -64,6 +65,8 @@ static int add_peer(struct reflector *r, const char *operand, uint32_t as, struc
             rc = error_set(err, EINVAL,
                 "\"%s\" in peer %s: known are md5=KEY, port=N, limit=N, passive, gtsm and next-hop-v6", word, operand);
     }
+    if (rc == 0 && r->source.family == c.address.family)
+        sockets.source = r->source;
     if (rc == 0)
         rc = bgp_peer_add(r->speaker, &c, clock_now_ns(), &sockets.peer, err);
     return rc ? rc : peering_peer_add(r->peering, &sockets, err);
@@ -109,6 +112,9 @@ static int open_reflector(struct reflector *r, const struct cli_args *args, stru
         rc = ip_addr_parse(&sockets.listen[0], cli_str(args, "listen"), err);
     if (rc)
         return rc;
+    static const struct ip6 any;
+    if (!ip6_equal(&sockets.listen[0].a, &any)) /* who listens at one address connects from it too */
+        r->source = sockets.listen[0];
     memcpy(c.identifier, id.a.b, 4);
     if (getrandom(&c.seed, sizeof c.seed, 0) != sizeof c.seed)
         return error_set(err, errno, "no random bytes: %s", strerror(errno));

@@ -188,6 +188,12 @@ int forward_slice_del(
     return 0;
 }
 
+bool forward_slice_is(
+    const struct forward *f, uint32_t tenant, uint32_t path, enum lane_class c, const struct ip6 *service_sid)
+{
+    return *place(f, tenant, path, c, service_sid) != NULL;
+}
+
 /* --- moving ------------------------------------------------------------------------------------------------- */
 
 /* Routes of the slice get other headers: the hops that they share change in place. */

@@ -144,6 +144,9 @@ struct forward_slice {
 int forward_slice_set(struct forward *, const struct forward_slice *, int64_t now, struct error *);
 int forward_slice_del(
     struct forward *, uint32_t tenant, uint32_t path, enum lane_class, const struct ip6 *service_sid, int64_t now);
+/* There is such a slice, and its packets take this path now. */
+bool forward_slice_is(
+    const struct forward *, uint32_t tenant, uint32_t path, enum lane_class, const struct ip6 *service_sid);
 /* Moves routes and their lane to another path without loss or reordering, as soon as every router there has accepted; the
  * slice is named by its new path then (LANE_EVENT_MOVED). to_path == from_path: a move that waits for that is given up. */
 int forward_slice_move(struct forward *, uint32_t tenant, enum lane_class, const struct ip6 *service_sid,

@@ -151,8 +151,10 @@ void vpn_vrf_choose_all(struct pe *pe, struct vrf *v); /* own prefixes, encrypti
 void vpn_choose_all(struct pe *pe);
 void vpn_vrf_done(struct pe *pe, struct vrf *v);
 void vpn_done(struct pe *pe);
-void vpn_steered(struct pe *pe, struct vrf *v); /* classes of it take other paths */
-bool vpn_takes(const struct vpn *r);            /* its service takes packets of its family */
+void vpn_ask_paths(struct pe *pe, struct vrf *v); /* every route in use asks for its paths */
+void vpn_steered(struct pe *pe, struct vrf *v);   /* classes of it take other paths */
+bool vpn_takes(const struct vpn *r);              /* its service takes packets of its family */
+bool vpn_takes_esp(const struct vpn *r);
 struct vpn *vpn_find(const struct pe *pe, uint32_t family, const uint8_t rd[8], const struct ip_prefix *p);
 
 /* export.c */

@@ -194,11 +194,12 @@ int pe_create(struct pe **ret, const struct pe_config *c, const struct pe_above 
         .loopback = c->loopback,
         .locator = c->locator,
         .block_bits = c->block_bits,
+        .seed = c->seed,
         .links = c->links};
     memcpy(pe->config.identifier, c->identifier, 4);
     pe->underlay_version = pe->chosen_version = 1;
     pe->next_path = PE_PATHS_FROM;
-    struct bgp_speaker_config s = {.role = BGP_PE, .next_hop = c->loopback, .forwarding_kept = true};
+    struct bgp_speaker_config s = {.role = BGP_PE, .next_hop = c->loopback, .forwarding_kept = true, .seed = c->seed};
     struct bgp_sink sink = {.user = pe,
         .vpn_route = vpn_route,
         .underlay_route = underlay_route,

@@ -38,8 +38,9 @@ struct pe_vrf {
     uint8_t rd[8];
     const uint8_t (*import)[8], (*export)[8]; /* route targets */
     unsigned n_import, n_export;
-    struct bgp_srv6_service service; /* where its packets come in; SID zero: it only imports */
-    bool encrypted;
+    /* Where its packets come in; SID zero: it only imports. Encrypted: a SID that opens ESP (SID_END_ESP_DT46…). */
+    struct bgp_srv6_service service;
+    bool encrypted; /* only such services are led to */
     struct pe_class class_[LANE_CLASSES];
     const struct pe_own *own;
     unsigned n_own;
@@ -48,8 +49,8 @@ struct pe_vrf {
 /* An underlay route or adjacency of the configuration. */
 struct pe_static {
     struct ip_prefix prefix;
-    uint16_t port;
-    bool foreign; /* nobody there says HELLO: it counts as up */
+    uint16_t port; /* LANE_PORTS_MOST and above: not over a link */
+    bool foreign;  /* nobody there says HELLO: it counts as up */
 };
 
 struct pe_config {
@@ -59,6 +60,7 @@ struct pe_config {
     struct ip6 loopback;
     struct ip_prefix locator;
     uint8_t block_bits;
+    struct siphash_seed seed;         /* of tables that strangers fill: random */
     bool links;                       /* speak BGP with the neighbour of every link */
     const struct ip_prefix *announce; /* to the underlay, beside loopback and locator */
     unsigned n_announce;
@@ -142,6 +144,8 @@ enum pe_reason {
     PE_UNREACHABLE,  /* no way to its next hop in the underlay */
     PE_NO_SERVICE,   /* it names no SRv6 service */
     PE_BEHAVIOUR,    /* its service does not take this family */
+    PE_CLEAR,        /* the VRF is encrypted, its service does not open ESP */
+    PE_SEALED,       /* the other way round */
     PE_NOT_IMPORTED, /* no VRF here wants its targets */
     PE_LOCAL,        /* this VRF has the prefix itself */
     PE_OURS,         /* it starts here */
@@ -179,6 +183,20 @@ struct pe_underlay_view {
     bool used;
 };
 unsigned pe_underlay_view(struct pe *pe, uint32_t *cursor, struct pe_underlay_view *ret, unsigned most);
+
+struct pe_policy_view { /* a candidate */
+    uint32_t color, distinguisher, preference;
+    struct ip6 endpoint;
+    unsigned n_segments;
+    bool has_bsid;
+    struct ip6 bsid;
+    bool valid;       /* its first segment is reachable */
+    bool chosen;      /* the best of its policy */
+    uint32_t path;    /* chosen: of the core; 0: no class takes it */
+    unsigned steered; /* classes and services that do */
+    char name[64];
+};
+unsigned pe_policies_view(struct pe *pe, uint32_t *cursor, struct pe_policy_view *ret, unsigned most);
 
 struct pe_counts {
     uint32_t vrfs, neighbours, underlay_routes, vpn_routes, vrf_routes, policies, policies_used, steered;

@@ -46,7 +46,7 @@ static struct neighbour *neighbour_of_peer(const struct pe *pe, uint16_t peer)
 
 static bool static_up(const struct pe *pe, const struct pe_static *s)
 {
-    return s->foreign || pe->ports_up >> s->port & 1;
+    return s->foreign || (s->port < LANE_PORTS_MOST && (pe->ports_up >> s->port & 1));
 }
 
 int underlay_port(const struct pe *pe, const struct ip6 *a, uint32_t *ret_metric)
@@ -182,6 +182,7 @@ static int add_peer(struct pe *pe, struct neighbour *n, struct error *err)
             .peer_as = PE_LINK_AS + (uint32_t)n->router,
             .hold_time_s = HOLD_S,
             .connect_retry_ns = RETRY_NS,
+            .passive = n->router < pe->config.router, /* one of the two connects: nothing collides */
             .families = {BGP_IPV6_UNICAST},
             .n_families = 1},
         .prefixes_most = PREFIXES_MOST};

@@ -13,6 +13,8 @@ const char *pe_reason_text(enum pe_reason r)
         [PE_UNREACHABLE] = "no way to its next hop",
         [PE_NO_SERVICE] = "it names no SRv6 service",
         [PE_BEHAVIOUR] = "its service does not take this family",
+        [PE_CLEAR] = "this VRF is encrypted and the service is not",
+        [PE_SEALED] = "the service is encrypted and this VRF is not",
         [PE_NOT_IMPORTED] = "no VRF imports its targets",
         [PE_LOCAL] = "this VRF has the prefix itself",
         [PE_OURS] = "it starts here",
@@ -50,6 +52,8 @@ static enum pe_reason reason_of(const struct pe *pe, const struct vpn *r, const 
         return PE_BEHAVIOUR;
     if (!i || !i->dest)
         return PE_NOT_IMPORTED;
+    if (vpn_takes_esp(r) != i->vrf->config.encrypted)
+        return i->vrf->config.encrypted ? PE_CLEAR : PE_SEALED;
     if (i->dest->own)
         return PE_LOCAL;
     if (i->dest->chosen != i)

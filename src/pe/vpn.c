@@ -7,32 +7,29 @@
  * Routes whose PE is out of reach are no candidates: BGP holds them back (nexthop.c). */
 #include "pe/inner.h"
 
-#include "base/rng.h"
-
 #include <stdlib.h>
 
 #define TARGETS_MOST 64u /* of one route that are looked at */
 
 /* --- tables --------------------------------------------------------------------------------------------------------------------- */
 
-static uint64_t hash_prefix(const struct ip_prefix *p)
+static uint64_t hash_vpn(const struct pe *pe, uint32_t family, const uint8_t rd[8], const struct ip_prefix *p)
 {
-    uint64_t a, b;
-    memcpy(&a, p->a.b, 8);
-    memcpy(&b, p->a.b + 8, 8);
-    return rng_mix(a ^ rng_mix(b + ((uint64_t)p->family << 8 | p->len)));
+    uint8_t key[32] = {p->family, p->len, (uint8_t)(family >> 16), (uint8_t)family};
+    memcpy(key + 4, rd, 8);
+    memcpy(key + 12, p->a.b, 16);
+    return siphash(&pe->config.seed, key, sizeof key);
 }
 
-static uint64_t hash_vpn(uint32_t family, const uint8_t rd[8], const struct ip_prefix *p)
+static uint64_t hash_dest(const struct pe *pe, const struct ip_prefix *p)
 {
-    uint64_t d;
-    memcpy(&d, rd, 8);
-    return rng_mix(hash_prefix(p) ^ rng_mix(d + family));
+    static const uint8_t no_rd[8];
+    return hash_vpn(pe, 0, no_rd, p);
 }
 
 static struct vpn **vpn_place(const struct pe *pe, uint32_t family, const uint8_t rd[8], const struct ip_prefix *p)
 {
-    struct vpn **at = &pe->bucket[hash_vpn(family, rd, p) & (pe->n_buckets - 1)];
+    struct vpn **at = &pe->bucket[hash_vpn(pe, family, rd, p) & (pe->n_buckets - 1)];
     while (*at && ((*at)->family != family || memcmp((*at)->rd, rd, 8) != 0 || !prefix_equal(&(*at)->prefix, p)))
         at = &(*at)->chain;
     return at;
@@ -51,7 +48,7 @@ static void grow_vpns(struct pe *pe)
         return; /* chains get longer; the first time vpn_route notices */
     for (size_t i = 0; i < pe->n_buckets; i++)
         for (struct vpn *r = pe->bucket[i], *next; r; r = next) {
-            uint64_t at = hash_vpn(r->family, r->rd, &r->prefix) & (n - 1);
+            uint64_t at = hash_vpn(pe, r->family, r->rd, &r->prefix) & (n - 1);
             next = r->chain;
             r->chain = bucket[at];
             bucket[at] = r;
@@ -61,7 +58,7 @@ static void grow_vpns(struct pe *pe)
     pe->n_buckets = n;
 }
 
-static void grow_dests(struct vrf *v)
+static void grow_dests(const struct pe *pe, struct vrf *v)
 {
     size_t n = v->n_buckets ? v->n_buckets * 4 : 64;
     struct dest **bucket = calloc(n, sizeof(struct dest *));
@@ -69,7 +66,7 @@ static void grow_dests(struct vrf *v)
         return;
     for (size_t i = 0; i < v->n_buckets; i++)
         for (struct dest *d = v->bucket[i], *next; d; d = next) {
-            uint64_t at = hash_prefix(&d->prefix) & (n - 1);
+            uint64_t at = hash_dest(pe, &d->prefix) & (n - 1);
             next = d->chain;
             d->chain = bucket[at];
             bucket[at] = d;
@@ -87,13 +84,13 @@ static bool is_own(const struct vrf *v, const struct ip_prefix *p)
     return false;
 }
 
-static struct dest *obtain(struct vrf *v, const struct ip_prefix *p)
+static struct dest *obtain(const struct pe *pe, struct vrf *v, const struct ip_prefix *p)
 {
     if (v->n_dests >= v->n_buckets)
-        grow_dests(v);
+        grow_dests(pe, v);
     if (!v->n_buckets)
         return NULL;
-    struct dest **at = &v->bucket[hash_prefix(p) & (v->n_buckets - 1)];
+    struct dest **at = &v->bucket[hash_dest(pe, p) & (v->n_buckets - 1)];
     while (*at && !prefix_equal(&(*at)->prefix, p))
         at = &(*at)->chain;
     if (*at || (*at = calloc(1, sizeof **at)) == NULL)
@@ -113,10 +110,17 @@ struct vrf *vrf_of(const struct pe *pe, uint32_t id)
 
 /* --- the best candidate -------------------------------------------------------------------------------------------------------------- */
 
+bool vpn_takes_esp(const struct vpn *r)
+{
+    return r->service.behaviour == SID_END_ESP_DT46 || r->service.behaviour == SID_END_ESP_DT46_NEXT_CSID;
+}
+
 /* RFC 8986 4: End.DT4 takes IPv4, End.DT6 IPv6, End.DT46 both. 0xffff: the PE does not say (RFC 9252 9). */
 bool vpn_takes(const struct vpn *r)
 {
     switch (r->service.behaviour) {
+    case SID_END_ESP_DT46:
+    case SID_END_ESP_DT46_NEXT_CSID:
     case SID_END_DT46:
     case SID_END_DT46_NEXT_CSID:
     case 0xffff:
@@ -132,9 +136,11 @@ bool vpn_takes(const struct vpn *r)
     }
 }
 
-static bool usable(const struct pe *pe, const struct vpn *r)
+/* Encrypted VPNs lead to services that open ESP, others to those that do not (X2: never in clear by accident). */
+static bool usable(const struct pe *pe, const struct vrf *v, const struct vpn *r)
 {
-    return r->has_service && !r->is_beacon && vpn_takes(r) && !ip6_equal(&r->next_hop, &pe->config.loopback);
+    return r->has_service && !r->is_beacon && vpn_takes(r) && vpn_takes_esp(r) == v->config.encrypted &&
+           !ip6_equal(&r->next_hop, &pe->config.loopback);
 }
 
 static int sign(uint64_t a, uint64_t b)
@@ -160,6 +166,8 @@ static int compare(struct pe *pe, const struct vpn *a, const struct vpn *b)
 static struct forward_route leads(struct pe *pe, struct vrf *v, const struct vpn *r)
 {
     struct forward_route f = {.kind = ROUTE_REMOTE, .service_sid = r->service.sid, .encrypted = v->config.encrypted};
+    if (v->config.encrypted)
+        f.peer = r->next_hop;
     f.path_of_class[LANE_INFERENCE] = policy_path(pe, v, LANE_INFERENCE, r);
     f.path_of_class[LANE_PARAMETER] = policy_path(pe, v, LANE_PARAMETER, r);
     f.path_of_class[LANE_BULK] = policy_path(pe, v, LANE_BULK, r);
@@ -170,14 +178,21 @@ static struct forward_route leads(struct pe *pe, struct vrf *v, const struct vpn
 static bool same_route(const struct forward_route *a, const struct forward_route *b)
 {
     return ip6_equal(&a->service_sid, &b->service_sid) && a->encrypted == b->encrypted &&
-           memcmp(a->path_of_class, b->path_of_class, sizeof a->path_of_class) == 0;
+           ip6_equal(&a->peer, &b->peer) && memcmp(a->path_of_class, b->path_of_class, sizeof a->path_of_class) == 0;
+}
+
+/* Paths that nobody asks for any more are looked for in pe_poll. */
+static void routes_changed(struct pe *pe)
+{
+    pe->counts.route_changes++;
+    pe->policies_dirty |= pe->steers != NULL;
 }
 
 static void untell(struct pe *pe, struct dest *d)
 {
     if (d->told && !d->own) {
         pe->above.route_del(pe->above.user, d->vrf->config.id, &d->prefix);
-        pe->counts.route_changes++;
+        routes_changed(pe);
     }
     pe->counts.vrf_routes -= d->told;
     d->told = d->refused = false;
@@ -193,7 +208,7 @@ static void tell(struct pe *pe, struct dest *d)
     if (d->told && !d->refused && same_route(&f, &d->now_set))
         return;
     pe->counts.vrf_routes += !d->told;
-    pe->counts.route_changes++;
+    routes_changed(pe);
     d->told = true;
     d->refused = false;
     d->now_set = f;
@@ -204,7 +219,7 @@ static void choose(struct pe *pe, struct dest *d)
 {
     d->chosen = NULL;
     for (struct import *i = d->imports; i; i = i->of_dest)
-        if (usable(pe, i->route) && (!d->chosen || compare(pe, i->route, d->chosen->route) < 0))
+        if (usable(pe, d->vrf, i->route) && (!d->chosen || compare(pe, i->route, d->chosen->route) < 0))
             d->chosen = i;
     tell(pe, d);
 }
@@ -238,7 +253,7 @@ static void tell_beacon(struct pe *pe, const struct import *i, bool withdrawn)
 static void drop_dest(struct pe *pe, struct dest *d)
 {
     struct vrf *v = d->vrf;
-    struct dest **at = &v->bucket[hash_prefix(&d->prefix) & (v->n_buckets - 1)];
+    struct dest **at = &v->bucket[hash_dest(pe, &d->prefix) & (v->n_buckets - 1)];
     while (*at != d)
         at = &(*at)->chain;
     *at = d->chain;
@@ -272,7 +287,7 @@ static void import_end(struct pe *pe, struct import **of_route)
 static void import(struct pe *pe, struct vrf *v, struct vpn *r)
 {
     struct import *i = calloc(1, sizeof *i);
-    struct dest *d = i && !r->is_beacon ? obtain(v, &r->prefix) : NULL;
+    struct dest *d = i && !r->is_beacon ? obtain(pe, v, &r->prefix) : NULL;
     if (!i || (!d && !r->is_beacon)) {
         free(i);
         pe_log(pe, true, "not enough memory for a route of a VRF");
@@ -454,6 +469,14 @@ void vpn_choose_all(struct pe *pe)
         vpn_vrf_choose_all(pe, v);
 }
 
+void vpn_ask_paths(struct pe *pe, struct vrf *v)
+{
+    for (size_t i = 0; i < v->n_buckets; i++)
+        for (struct dest *d = v->bucket[i]; d; d = d->chain)
+            if (d->chosen && !d->own)
+                leads(pe, v, d->chosen->route);
+}
+
 void vpn_steered(struct pe *pe, struct vrf *v)
 {
     for (size_t i = 0; i < v->n_buckets; i++)
@@ -465,7 +488,7 @@ void pe_route_refused(struct pe *pe, uint32_t vrf, const struct ip_prefix *p)
 {
     struct vrf *v = vrf_of(pe, vrf);
     pe->counts.refused++;
-    for (struct dest *d = v && v->n_buckets ? v->bucket[hash_prefix(p) & (v->n_buckets - 1)] : NULL; d; d = d->chain)
+    for (struct dest *d = v && v->n_buckets ? v->bucket[hash_dest(pe, p) & (v->n_buckets - 1)] : NULL; d; d = d->chain)
         if (prefix_equal(&d->prefix, p))
             d->refused = d->told;
 }

@@ -202,12 +202,21 @@ static void encrypted_vpns(void **state)
 {
     struct net *n = start();
     struct error err;
-    testing_pe_vrf(&n->edge[0], 100, 1, 1)->encrypted = true;
-    testing_pe_vrf(&n->edge[1], 100, 1, 2)->encrypted = true;
+    for (unsigned i = 0; i < 2; i++) {
+        struct pe_vrf *v = testing_pe_vrf(&n->edge[i], 100, 1, (uint8_t)(i + 1));
+        v->encrypted = true;
+        v->service.behaviour = SID_END_ESP_DT46_NEXT_CSID;
+    }
     testing_pe_vrf(&n->edge[2], 100, 1, 3);
     join(n);
-    assert_true(testing_pe_route(&n->edge[0], 100, "10.2.0.0/16")->encrypted);
-    assert_false(testing_pe_route(&n->edge[2], 100, "10.2.0.0/16")->encrypted);
+    const struct forward_route *f = testing_pe_route(&n->edge[0], 100, "10.2.0.0/16");
+    assert_true(f && f->encrypted);
+    assert_memory_equal(f->peer.b, n->edge[1].config.loopback.b, 16);
+    /* nothing in clear into an encrypted VPN, nothing sealed that nobody here could seal */
+    assert_null(testing_pe_route(&n->edge[2], 100, "10.2.0.0/16"));
+    assert_null(testing_pe_route(&n->edge[0], 100, "10.3.0.0/16"));
+    assert_int_equal(testing_pe_reason(&n->edge[0], 100, "10.3.0.0/16", 3), PE_CLEAR);
+    assert_int_equal(testing_pe_reason(&n->edge[2], 100, "10.2.0.0/16", 2), PE_SEALED);
 
     assert_int_equal(pe_beacon_set(n->edge[1].pe, 100, (const uint8_t *)"beacon", 6, n->bgp.now, &err), 0);
     settle(n);

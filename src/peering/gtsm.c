@@ -40,6 +40,12 @@ static void must_be_near(struct program *p, unsigned offset)
     put(p, BPF_RET | BPF_K, 0, 0, 0);
 }
 
+static void must_be_near_and_end(struct program *p)
+{
+    must_be_near(p, IP6_HOPS);
+    put(p, BPF_RET | BPF_K, UINT32_MAX, 0, 0);
+}
+
 static void put_peers(struct program *p, const struct ip_addr *peers, unsigned n, uint8_t family)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -55,6 +61,16 @@ static void put_peers(struct program *p, const struct ip_addr *peers, unsigned n
         }
     }
     put(p, BPF_RET | BPF_K, UINT32_MAX, 0, 0);
+}
+
+int peering_gtsm_link(int listening, struct error *err)
+{
+    struct sock_filter code[8];
+    struct program p = {.code = code};
+    must_be_near_and_end(&p);
+    struct sock_fprog program = {.len = p.n, .filter = p.code};
+    int rc = setsockopt(listening, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) ? errno : 0;
+    return rc ? error_set(err, rc, "no packet filter for GTSM: %s", strerror(rc)) : 0;
 }
 
 int peering_gtsm_filter(int listening, const struct ip_addr *peers, unsigned n, struct error *err)

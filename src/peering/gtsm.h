@@ -10,6 +10,9 @@
 #define PEERING_GTSM_MOST 370u /* peers: a filter has at most 4096 instructions */
 
 /* n 0: everybody is heard. -E2BIG, -ENOMEM or the kernel's reason, with a sentence. */
+/* Of a socket at a link-local address: nobody else than a neighbour can have sent what comes with 255. Once, when it is opened:
+ * some kernels take filters from privileged processes only. */
+int peering_gtsm_link(int listening, struct error *err);
 int peering_gtsm_filter(int listening, const struct ip_addr *peers, unsigned n, struct error *err);
 
 #endif

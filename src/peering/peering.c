@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 struct connection {
     int fd; /* -1: none */
     bool connecting;
+    short watched; /* what the descriptor of all waits for here */
 };
 
 struct neighbour {
@@ -28,7 +30,8 @@ struct peering {
     struct bgp_speaker *speaker;
     struct peering_config config;
     int listening[8];
-    int wake;
+    int wake, all; /* all: an epoll of everything, for callers that wait themselves; -1: nobody asked */
+    int64_t due;
     struct neighbour *neighbour[BGP_PEERS_MOST];
     /* wake, 8 listening, 4 watched, then listening ones of VRFs and connections */
     struct pollfd polls[2 * BGP_PEERS_MOST + PEERING_VRFS_MOST + 16];
@@ -39,6 +42,7 @@ struct peering {
     struct {
         int fd;
         uint32_t vrf;
+        short watched; /* as a connection's */
     } vrfs[PEERING_VRFS_MOST];
     unsigned n_vrfs;
     struct {
@@ -53,6 +57,11 @@ struct peering {
 
 /* --- life -------------------------------------------------------------------------------------------------------------- */
 
+static bool link_local(const struct ip_addr *a)
+{
+    return a->family == IP_V6 && a->a.b[0] == 0xfe && (a->a.b[1] & 0xc0) == 0x80;
+}
+
 int peering_create(struct peering **ret, const struct peering_config *c, struct error *err)
 {
     struct peering *p = calloc(1, sizeof *p);
@@ -63,12 +72,18 @@ int peering_create(struct peering **ret, const struct peering_config *c, struct 
     if (!p->config.port)
         p->config.port = 179;
     p->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    p->all = -1;
     for (unsigned i = 0; i < 8; i++)
         p->listening[i] = -1;
     for (unsigned i = 0; i < c->n_listen && i < 8; i++) {
-        p->listening[i] = peering_listen(&c->listen[i], p->config.port, err);
+        p->listening[i] = peering_listen(&c->listen[i], p->config.port, link_local(&c->listen[i]) ? c->scope : 0, err);
         if (p->listening[i] < 0) {
             int rc = p->listening[i];
+            peering_free(p);
+            return rc;
+        }
+        int rc = link_local(&c->listen[i]) ? peering_gtsm_link(p->listening[i], err) : 0;
+        if (rc) {
             peering_free(p);
             return rc;
         }
@@ -132,11 +147,12 @@ static int protect_listening(struct peering *p, uint32_t vrf, struct error *err)
     int rc = 0;
     for (uint16_t i = 1; i < BGP_PEERS_MOST; i++) {
         const struct bgp_peer_config *c = bgp_peer_config(p->speaker, i);
-        if (c && p->neighbour[i] && p->neighbour[i]->config.secure.gtsm && vrf_of(c) == vrf)
+        if (c && p->neighbour[i] && p->neighbour[i]->config.secure.gtsm && vrf_of(c) == vrf && !link_local(&c->address))
             near[n++] = c->address;
     }
     for (int i = 0, fd; rc == 0 && (fd = listening_in(p, vrf, (unsigned)i)) >= 0; i++)
-        rc = peering_gtsm_filter(fd, near, n, err);
+        if (vrf || !link_local(&p->config.listen[i]))
+            rc = peering_gtsm_filter(fd, near, n, err);
     return rc;
 }
 
@@ -154,7 +170,7 @@ void peering_peer_remove(struct peering *p, uint16_t peer)
         peering_listen_key(fd, &config->address, "", &err);
     close_connection(&n->side[BGP_CONNECTED]);
     close_connection(&n->side[BGP_ACCEPTED]);
-    bool near = n->config.secure.gtsm;
+    bool near = n->config.secure.gtsm && config && !link_local(&config->address);
     free(n);
     p->neighbour[peer] = NULL;
     if (near)
@@ -176,6 +192,8 @@ void peering_free(struct peering *p)
     for (unsigned i = 0; i < p->n_vrfs; i++)
         close(p->vrfs[i].fd);
     close(p->wake);
+    if (p->all >= 0)
+        close(p->all);
     free(p);
 }
 
@@ -197,7 +215,7 @@ int peering_peer_add(struct peering *p, const struct peering_peer *c, struct err
         }
     }
     p->neighbour[c->peer] = n;
-    int rc = c->secure.gtsm ? protect_listening(p, vrf_of(config), err) : 0;
+    int rc = c->secure.gtsm && !link_local(&config->address) ? protect_listening(p, vrf_of(config), err) : 0;
     if (rc) {
         p->neighbour[c->peer] = NULL;
         free(n);
@@ -379,15 +397,67 @@ static void turn(struct peering *p, int64_t now)
     }
 }
 
+/* Timers have been looked at when this is asked: one that is still in the past waits for a connection to come about, which its
+ * descriptor tells. */
+#define PAST_NS (20 * NS_PER_MS)
+
+static int64_t later(int64_t next, int64_t now)
+{
+    return next > now ? next : now + PAST_NS;
+}
+
 static int wait_ms(int64_t next, int64_t now, int64_t most_ns)
 {
-    int64_t wait = next == INT64_MAX ? INT64_MAX : next > now ? next - now : 0;
+    int64_t wait = next == INT64_MAX ? INT64_MAX : later(next, now) - now;
     if (most_ns >= 0 && most_ns < wait)
         wait = most_ns;
     return wait > 60000 * NS_PER_MS ? 60000 : (int)((wait + NS_PER_MS - 1) / NS_PER_MS);
 }
 
-void peering_step(struct peering *p, int64_t most_ns)
+/* --- callers that wait themselves ------------------------------------------------------------------------------------------ */
+
+static void watch_one(struct peering *p, int fd, short events, short *watched)
+{
+    struct epoll_event e = {.events = (events & POLLIN ? EPOLLIN : 0) | (events & POLLOUT ? EPOLLOUT : 0)};
+    if (fd < 0 || events == *watched)
+        return;
+    epoll_ctl(p->all, *watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e);
+    *watched = events;
+}
+
+/* Connections that were closed have left by themselves. */
+static void watch_all(struct peering *p)
+{
+    for (unsigned i = 0; p->all >= 0 && i < p->n_vrfs; i++)
+        watch_one(p, p->vrfs[i].fd, POLLIN, &p->vrfs[i].watched);
+    for (uint16_t i = 1; p->all >= 0 && i < BGP_PEERS_MOST; i++)
+        for (int side = 0; p->neighbour[i] && side < BGP_SIDES; side++) {
+            struct connection *c = &p->neighbour[i]->side[side];
+            short events = c->fd >= 0 && wants_to_write(p, i, (enum bgp_side)side) ? POLLIN | POLLOUT : POLLIN;
+            watch_one(p, c->fd, events, &c->watched);
+        }
+}
+
+int peering_descriptor(struct peering *p)
+{
+    if (p->all >= 0)
+        return p->all;
+    p->all = epoll_create1(EPOLL_CLOEXEC);
+    for (unsigned i = 0; p->all >= 0 && i < 8; i++)
+        watch_one(p, p->listening[i], POLLIN, &(short){0});
+    watch_one(p, p->wake, POLLIN, &(short){0});
+    for (unsigned i = 0; p->all >= 0 && i < p->n_watches; i++)
+        watch_one(p, p->watch[i].fd, POLLIN, &(short){0});
+    watch_all(p);
+    return p->all;
+}
+
+int64_t peering_due(const struct peering *p)
+{
+    return p->due;
+}
+
+static void step(struct peering *p, int64_t most_ns)
 {
     int64_t now = clock_now_ns();
     int64_t next = bgp_speaker_poll(p->speaker, now);
@@ -409,4 +479,12 @@ void peering_step(struct peering *p, int64_t most_ns)
         if (p->polls[i].revents)
             serve(p, i, now);
     turn(p, now);
+}
+
+void peering_step(struct peering *p, int64_t most_ns)
+{
+    step(p, most_ns);
+    int64_t now = clock_now_ns();
+    p->due = later(bgp_speaker_poll(p->speaker, now), now);
+    watch_all(p);
 }

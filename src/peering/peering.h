@@ -11,7 +11,8 @@ struct peering_config {
     struct bgp_speaker *speaker; /* the caller's; outlives the peering */
     struct ip_addr listen[8];
     unsigned n_listen;
-    uint16_t port; /* 0: 179. The one that we listen on and connect to */
+    uint32_t scope; /* interface of link-local ones among them */
+    uint16_t port;  /* 0: 179. The one that we listen on and connect to */
 };
 
 struct peering_peer {
@@ -44,5 +45,10 @@ int peering_watch(struct peering *p, int fd, void (*ready)(void *user), void *us
 /* Waits for at most `most_ns` (< 0: as long as nothing is due), then does what there is to do. */
 void peering_step(struct peering *p, int64_t most_ns);
 void peering_wake(struct peering *p);
+
+/* For a caller with a loop of its own, which calls peering_step(p, 0) when this descriptor can be read, when the time that
+ * peering_due says has come, and after anything that it did to the speaker. Closed by peering_free. */
+int peering_descriptor(struct peering *p);
+int64_t peering_due(const struct peering *p);
 
 #endif

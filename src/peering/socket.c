@@ -13,6 +13,9 @@
 #ifndef IPV6_MINHOPCOUNT
 #define IPV6_MINHOPCOUNT 73
 #endif
+#ifndef IPV6_FREEBIND
+#define IPV6_FREEBIND 78
+#endif
 #ifndef IP_MINTTL
 #define IP_MINTTL 21
 #endif
@@ -69,16 +72,18 @@ static int fail(int fd, int code, struct error *err, const char *what, const str
     return error_set(err, code, "cannot %s %s: %s", what, ip_addr_print(text, a), strerror(code));
 }
 
-int peering_listen(const struct ip_addr *at, uint16_t port, struct error *err)
+int peering_listen(const struct ip_addr *at, uint16_t port, uint32_t scope, struct error *err)
 {
     struct sockaddr_storage sa;
-    socklen_t len = to_sockaddr(&sa, at, port, 0);
+    socklen_t len = to_sockaddr(&sa, at, port, scope);
     int fd = new_socket(at, err);
     if (fd < 0)
         return fd;
     set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (at->family == IP_V6)
         set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+    /* An address that was set a moment ago may not be usable yet (RFC 4862 5.4). */
+    set(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1);
     /* Answers to SYNs leave with the highest TTL, for peers that check it (RFC 5082 3). */
     set(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 255);
     set(fd, IPPROTO_IP, IP_TTL, 255);

@@ -17,7 +17,7 @@ struct peering_secure {
 };
 
 /* A listening socket on `at` (family IP_V6 with an address of zero: both families); -errno with a sentence. */
-int peering_listen(const struct ip_addr *at, uint16_t port, struct error *err);
+int peering_listen(const struct ip_addr *at, uint16_t port, uint32_t scope, struct error *err);
 /* The same for one interface: other sockets may listen on the same address and port at others. */
 int peering_listen_at(const struct ip_addr *at, uint16_t port, const char *device, struct error *err);
 /* Lets a listening socket take connections from `peer` with this key only; "" takes it away. */

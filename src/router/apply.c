@@ -91,7 +91,7 @@ void apply_port_config(const struct router_config *c, unsigned port, const uint8
 static int set_vrf(struct forward *f, const struct router_config *c, unsigned i, int64_t now, struct error *err)
 {
     int rc = forward_vrf_add(f, c->vrfs[i].id, c->vrfs[i].tenant, err);
-    return rc == -EEXIST ? 0 : rc;
+    return rc && rc != -EEXIST ? rc : forward_vrf_encrypt(f, c->vrfs[i].id, c->vrfs[i].encrypt, err);
 }
 
 static void del_vrf(struct forward *f, const struct router_config *c, unsigned i, int64_t now)
@@ -153,6 +153,8 @@ static int set_sid(struct forward *f, const struct router_config *c, unsigned i,
     const struct config_sid *s = &c->sids[i];
     struct forward_sid to = {
         .sid = s->sid, .behaviour = (enum sid_behaviour)s->behaviour, .port = (uint16_t)s->port, .vrf = s->vrf};
+    if (s->vrf && router_config_encrypted(c, s->vrf)) /* ESP, then DT46 */
+        to.behaviour = s->behaviour == SID_END_DT46 ? SID_END_ESP_DT46 : SID_END_ESP_DT46_NEXT_CSID;
     for (unsigned k = 0; k < s->n_flavours; k++)
         to.flavours |= (uint8_t)(1u << s->flavours[k]);
     return forward_sid_set(f, &to, err);
@@ -405,15 +407,30 @@ static int vrfs_may_change(const struct router_config *from, const struct router
 {
     for (unsigned i = 0; i < to->n_vrfs; i++)
         for (unsigned j = 0; j < from->n_vrfs; j++)
-            if (to->vrfs[i].id == from->vrfs[j].id && to->vrfs[i].tenant != from->vrfs[j].tenant)
-                return error_set(err, EPERM, "vrfs[%u].tenant has changed; that takes a restart", i);
+            if (to->vrfs[i].id == from->vrfs[j].id &&
+                (to->vrfs[i].tenant != from->vrfs[j].tenant || to->vrfs[i].encrypt != from->vrfs[j].encrypt))
+                return error_set(err, EPERM, "vrfs[%u].%s has changed; that takes a restart", i,
+                    to->vrfs[i].tenant != from->vrfs[j].tenant ? "tenant" : "encrypt");
     return 0;
+}
+
+/* Its peers, and what is announced, may come and go. */
+static int bgp_may_change(const struct router_config *from, const struct router_config *to, struct error *err)
+{
+    const struct config_bgp *a = &from->bgp, *b = &to->bgp;
+    const char *what = from->has_bgp != to->has_bgp                                    ? "bgp"
+                       : a->as != b->as                                                ? "bgp.as"
+                       : memcmp(&a->identifier, &b->identifier, sizeof(a->identifier)) ? "bgp.identifier"
+                       : a->links != b->links                                          ? "bgp.links"
+                       : strcmp(a->control, b->control)                                ? "bgp.control"
+                                                                                       : NULL;
+    return what ? error_set(err, EPERM, "%s has changed; that takes a restart", what) : 0;
 }
 
 int apply_may_change(const struct router_config *from, const struct router_config *to, struct error *err)
 {
     for (const struct field *d = router_config_fields.field; d->kind != FIELD_END; d++) {
-        if (is_table(d) || !strcmp(d->key, "log"))
+        if (is_table(d) || !strcmp(d->key, "log") || !strcmp(d->key, "bgp"))
             continue;
         struct field one[] = {*d, {.kind = FIELD_END}};
         struct fields f = {one, sizeof(*from)};
@@ -424,5 +441,6 @@ int apply_may_change(const struct router_config *from, const struct router_confi
         if (!same)
             return error_set(err, EPERM, "%s has changed; that takes a restart", d->key);
     }
-    return vrfs_may_change(from, to, err);
+    int rc = bgp_may_change(from, to, err);
+    return rc ? rc : vrfs_may_change(from, to, err);
 }

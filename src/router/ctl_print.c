@@ -15,6 +15,18 @@ static const struct table {
     const char *what;
     struct column column[COLUMNS];
 } tables[] = {
+    {"bgp", {{"VRFs", "vrfs"}, {"neighbours", "neighbours"}, {"underlay", "underlay_routes"}, {"VPN", "vpn_routes"},
+                {"in VRFs", "vrf_routes"}, {"policies", "policies"}, {"used", "policies_used"}, {"steered", "steered"},
+                {"changes", "changes"}, {"refused", "refused"}}},
+    {"peers", {{"address", "address"}, {"as", "as"}, {"state", "state"}, {"since s", "since_s"},
+                  {"routes in", "routes_in"}, {"dropped", "dropped"}, {"last error", "last_error"}}},
+    {"vpn", {{"vrf", "vrf"}, {"prefix", "prefix"}, {"family", "family"}, {"rd", "rd"}, {"next hop", "next_hop"},
+                {"sid", "sid"}, {"used", "used"}, {"why", "why"}}},
+    {"policies", {{"color", "color"}, {"endpoint", "endpoint"}, {"distinguisher", "distinguisher"},
+                     {"preference", "preference"}, {"segments", "segments"}, {"name", "name"}, {"valid", "valid"},
+                     {"chosen", "chosen"}, {"path", "path"}, {"steered", "steered"}}},
+    {"underlay",
+        {{"prefix", "prefix"}, {"router", "router"}, {"port", "port"}, {"metric", "metric"}, {"used", "used"}}},
     {"ports", {{"port", "name"}, {"kind", "kind"}, {"up", "up"}, {"link", "link.up"}, {"peer", "link.peer"},
                   {"rtt ms", "link.rtt_ms"}, {"rate", "rate_bps"}, {"rx", "rx_bps"}, {"tx", "tx_bps"},
                   {"rx packets", "rx_packets"}, {"tx packets", "tx_packets"}, {"waiting", "waiting_packets"},

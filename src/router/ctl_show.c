@@ -4,9 +4,12 @@
 #include "base/clock.h"
 #include "base/hex.h"
 #include "forward/classes.h"
+#include "peering/show.h"
 #include "router/exporter.h"
+#include "router/router_bgp.h"
 #include "wire/ip_text.h"
 #include "wire/lane_frame.h"
+#include "wire/route_target.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -500,10 +503,124 @@ static void show_config(struct show *s)
     buf_done(&b);
 }
 
+/* --- BGP ---------------------------------------------------------------------------------------------------------- */
+
+static void show_peers(struct show *s)
+{
+    struct buf b = {0};
+    if (s->r->bgp && !peering_show_peers(pe_speaker(router_bgp_pe(s->r->bgp)), clock_now_ns(), &b)) {
+        yyjson_doc *doc = yyjson_read((const char *)b.data, b.len, 0);
+        yyjson_val *one, *list = yyjson_obj_get(yyjson_doc_get_root(doc), "peers");
+        size_t i, n;
+        yyjson_arr_foreach(list, i, n, one) yyjson_mut_arr_append(s->list, yyjson_val_mut_copy(s->doc, one));
+        yyjson_doc_free(doc);
+    }
+    buf_done(&b);
+}
+
+static void put_rd(struct show *s, yyjson_mut_val *o, const uint8_t rd[8])
+{
+    char text[ROUTE_TARGET_TEXT];
+    const uint8_t target[8] = {rd[1], 2, rd[2], rd[3], rd[4], rd[5], rd[6], rd[7]};
+    put_s(s, o, "rd", route_target_print(text, target));
+}
+
+static void show_vpn_route(struct show *s, const struct pe_route_view *v)
+{
+    yyjson_mut_val *o = entry(s);
+    put_vrf(s, o, "vrf", v->vrf);
+    put_prefix(s, o, "prefix", &v->prefix);
+    put_s(s, o, "family", peering_family_name(v->family));
+    put_rd(s, o, v->rd);
+    put_ip6(s, o, "next_hop", &v->next_hop);
+    if (v->has_service)
+        put_ip6(s, o, "sid", &v->service_sid);
+    if (v->color)
+        put_u(s, o, "color", v->color);
+    put_b(s, o, "used", v->reason == PE_USED);
+    put_s(s, o, "why", pe_reason_text(v->reason));
+    put_d(s, o, "since_s", (double)(clock_now_ns() - v->since_ns) * 1e-9);
+}
+
+static void show_vpn(struct show *s)
+{
+    struct pe_route_view *v = malloc(CHUNK * sizeof(*v));
+    struct pe_cursor cursor = {0};
+    unsigned n;
+    while (v && s->r->bgp && (n = pe_routes_view(router_bgp_pe(s->r->bgp), &cursor, v, CHUNK)) > 0)
+        for (unsigned i = 0; i < n; i++)
+            show_vpn_route(s, &v[i]);
+    free(v);
+}
+
+static void show_underlay(struct show *s)
+{
+    struct pe_underlay_view v[64];
+    uint32_t cursor = 0;
+    unsigned n;
+    while (s->r->bgp && (n = pe_underlay_view(router_bgp_pe(s->r->bgp), &cursor, v, 64)) > 0)
+        for (unsigned i = 0; i < n; i++) {
+            yyjson_mut_val *o = entry(s);
+            put_prefix(s, o, "prefix", &v[i].prefix);
+            put_u(s, o, "router", v[i].router);
+            put_port(s, o, "port", v[i].port);
+            put_u(s, o, "metric", v[i].metric);
+            put_b(s, o, "used", v[i].used);
+        }
+}
+
+static void show_policies(struct show *s)
+{
+    struct pe_policy_view v[64];
+    uint32_t cursor = 0;
+    unsigned n;
+    while (s->r->bgp && (n = pe_policies_view(router_bgp_pe(s->r->bgp), &cursor, v, 64)) > 0)
+        for (unsigned i = 0; i < n; i++) {
+            yyjson_mut_val *o = entry(s);
+            put_u(s, o, "color", v[i].color);
+            put_ip6(s, o, "endpoint", &v[i].endpoint);
+            put_u(s, o, "distinguisher", v[i].distinguisher);
+            put_u(s, o, "preference", v[i].preference);
+            put_u(s, o, "segments", v[i].n_segments);
+            if (v[i].has_bsid)
+                put_ip6(s, o, "bsid", &v[i].bsid);
+            put_s(s, o, "name", v[i].name);
+            put_b(s, o, "valid", v[i].valid);
+            put_b(s, o, "chosen", v[i].chosen);
+            put_u(s, o, "path", v[i].path);
+            put_u(s, o, "steered", v[i].steered);
+        }
+}
+
+static void show_bgp(struct show *s)
+{
+    if (!s->r->bgp)
+        return;
+    struct pe_counts c = pe_counts(router_bgp_pe(s->r->bgp));
+    struct router_bgp_counts t = router_bgp_counts(s->r->bgp);
+    yyjson_mut_val *o = entry(s);
+    put_u(s, o, "vrfs", c.vrfs);
+    put_u(s, o, "neighbours", c.neighbours);
+    put_u(s, o, "underlay_routes", c.underlay_routes);
+    put_u(s, o, "vpn_routes", c.vpn_routes);
+    put_u(s, o, "vrf_routes", c.vrf_routes);
+    put_u(s, o, "policies", c.policies);
+    put_u(s, o, "policies_used", c.policies_used);
+    put_u(s, o, "steered", c.steered);
+    put_u(s, o, "changes", t.changes);
+    put_u(s, o, "refused", t.refused);
+    put_u(s, o, "waiting", t.waiting);
+}
+
 static const struct {
     const char *name;
     void (*fill)(struct show *s);
 } shows[] = {
+    {"bgp", show_bgp},
+    {"peers", show_peers},
+    {"vpn", show_vpn},
+    {"underlay", show_underlay},
+    {"policies", show_policies},
     {"router", show_router},
     {"ports", show_ports},
     {"lanes", show_lanes},

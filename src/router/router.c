@@ -13,6 +13,7 @@
 #include "router/identity.h"
 #include "router/metrics.h"
 #include "router/rights.h"
+#include "router/router_bgp.h"
 #include "wire/icmp.h"
 
 #include <errno.h>
@@ -115,20 +116,38 @@ static int start_core(struct router *r, struct error *err)
     return rc ? rc : apply_tables(r->forward, NULL, &r->config, clock_now_ns(), err);
 }
 
+/* What the file says, and the ways to BGP's other ends. */
+static unsigned punt_routes(const struct router *r, struct ip_prefix ret[129])
+{
+    unsigned n = r->config.punt.n_routes;
+    for (unsigned i = 0; i < n; i++)
+        ret[i] = r->config.punt.routes[i];
+    for (unsigned i = 0; r->config.has_bgp && i < r->config.bgp.n_peers; i++)
+        if (r->config.bgp.peers[i].address.family == IP_V6)
+            ret[n++] = (struct ip_prefix){IP_V6, 128, r->config.bgp.peers[i].address.a};
+    if (r->config.has_bgp && r->config.bgp.links)
+        ret[n++] = (struct ip_prefix){IP_V6, 64, {{0xfe, 0x80}}};
+    return n;
+}
+
 static int start_punt(struct router *r, struct error *err)
 {
     const struct config_punt *c = &r->config.punt;
-    struct ip_addr addresses[17] = {{.family = IP_V6, .a = r->config.loopback}};
+    struct ip_addr addresses[18] = {{.family = IP_V6, .a = r->config.loopback}};
+    struct ip_prefix routes[129];
+    unsigned n = 1 + c->n_addresses;
     if (!r->config.has_punt)
         return 0;
     memcpy(addresses + 1, c->addresses, c->n_addresses * sizeof(*addresses));
+    if (r->config.has_bgp && r->config.bgp.links)
+        addresses[n++] = (struct ip_addr){.family = IP_V6, .a = pe_link_address(r->config.id)};
     return punt_open(&r->punt,
         &(struct punt_config){.device = c->device,
             .mtu = c->mtu,
             .addresses = addresses,
-            .n_addresses = c->n_addresses + 1,
-            .routes = c->routes,
-            .n_routes = c->n_routes},
+            .n_addresses = n,
+            .routes = routes,
+            .n_routes = punt_routes(r, routes)},
         &r->pool, err);
 }
 
@@ -185,6 +204,8 @@ static int start_parts(struct router *r, struct error *err)
     r->punt.forward = r->probes.forward = r->forward;
     if (!rc)
         rc = start_loop(r, err);
+    if (!rc && r->config.has_bgp)
+        rc = router_bgp_open(&r->bgp, r, err);
     if (!rc && r->config.control[0])
         rc = ctl_open(&r->control, r, r->config.control, r->uid, err);
     if (!rc && r->config.n_metrics)
@@ -269,6 +290,7 @@ int router_reload(struct router *r, struct error *err)
     pthread_mutex_lock(&r->config_lock);
     r->config = to;
     pthread_mutex_unlock(&r->config_lock);
+    router_bgp_reload(r->bgp, &r->config);
     router_config_free(&was);
     log_setup((enum log_level)r->config.log.level, r->config.log.json, r->config.name);
     log_info("the changed configuration is in effect");
@@ -303,6 +325,7 @@ void router_free(struct router *r)
     exporter_close(r->exporter);
     collect_stop(&r->collect);
     ctl_close(r->control);
+    router_bgp_close(r->bgp);
     if (r->loop)
         loop_stop(r->loop);
     router_ports_close(r);

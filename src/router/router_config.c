@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "os/file.h"
+#include "pe/pe.h"
 #include "router/device_fibre.h"
 #include "wire/ip_text.h"
 
@@ -226,6 +227,8 @@ static int check_path(struct router_config *c, unsigned i, struct error *err)
     for (unsigned j = 0; j < i; j++)
         if (c->paths[j].id == p->id)
             return error_set(err, EINVAL, "the id %u is there twice", p->id);
+    if (p->id >= PE_PATHS_FROM)
+        return error_set(err, EINVAL, "ids from %u on are BGP's", PE_PATHS_FROM);
     int rc = port_named(c, p->port_name, &p->port, err);
     if (!rc && c->ports[p->port].kind != PORT_CORE)
         rc = error_set(err, EINVAL, "\"%s\" is an access port", p->port_name);
@@ -277,7 +280,7 @@ static int resolve(struct router_config *c, struct error *err)
     CHECK_ALL(routes, check_route);
     CHECK_ALL(sids, check_sid);
     CHECK_ALL(slices, check_slice);
-    return rc;
+    return rc ? rc : router_config_check_bgp(c, err);
 }
 
 int router_config_read(struct router_config *ret, const char *text, size_t len, struct error *err)

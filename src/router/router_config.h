@@ -63,9 +63,27 @@ struct config_port {
     bool one_queue;
 };
 
+struct config_target {
+    char text[24];
+};
+
+struct config_class {
+    uint32_t class_, color;
+    bool lane;
+    uint64_t guarantee_bps, cap_bps, rate_bps;
+    uint32_t window_least;
+    struct config_limits limits;
+};
+
 struct config_vrf {
     char name[CONFIG_NAME];
     uint32_t id, tenant;
+    char rd_text[24];                        /* "": identifier:id */
+    struct config_target *imports, *exports; /* none: as:id */
+    unsigned n_imports, n_exports;
+    bool encrypt;
+    struct config_class *classes;
+    unsigned n_classes;
 };
 
 struct config_dscp {
@@ -182,6 +200,27 @@ struct config_punt {
     uint32_t mtu;
 };
 
+struct config_bgp_peer {
+    struct ip_addr address;
+    char md5[81];
+    bool ttl_security, passive;
+    uint32_t limit;     /* routes of a family; 0: none */
+    uint32_t *families; /* enum config_family; none: all */
+    unsigned n_families;
+};
+
+struct config_bgp {
+    uint32_t as;
+    struct ip_addr identifier; /* family 0 in the file: the router's id */
+    bool links;
+    uint32_t hold_s, restart_s, long_lived_s;
+    struct ip_prefix *announce;
+    unsigned n_announce;
+    struct config_bgp_peer *peers;
+    unsigned n_peers;
+    char control[CONFIG_PATH];
+};
+
 struct config_memory {
     uint32_t packets; /* 0 in the file: from ports and limits */
     uint32_t huge;    /* enum eal_huge */
@@ -229,6 +268,8 @@ struct router_config {
     char control[CONFIG_PATH];
     bool has_punt;
     struct config_punt punt;
+    bool has_bgp;
+    struct config_bgp bgp;
     struct config_memory memory;
     struct config_worker worker;
     struct config_log log;
@@ -262,6 +303,17 @@ struct router_config {
 extern const struct fields router_config_fields;
 /* The field whose `names` are those of behaviours. */
 const struct field *router_config_behaviour(void);
+
+/* What of BGP follows from the rest of the file. `i`: a VRF. */
+uint32_t router_config_family(uint32_t family); /* wire/bgp_message.h's, of a number in `families` */
+int router_config_rd(const struct router_config *c, unsigned i, uint8_t ret[8], struct error *err);
+int router_config_targets(const struct router_config *c, unsigned i, bool exports, uint8_t (*ret)[8], unsigned most,
+    struct error *err); /* how many */
+/* The entry of `sids` that is this VRF's service: its DT46, else another decapsulation; NULL: none. */
+const struct config_sid *router_config_service(const struct router_config *c, uint32_t vrf);
+bool router_config_encrypted(const struct router_config *c, uint32_t vrf);
+int router_config_check_bgp(struct router_config *c, struct error *err); /* fills in identifier and missing services */
+#define CONFIG_TARGETS_MOST 32u
 
 /* Reads, checks and resolves the text of a file. One sentence says what is wrong and where. */
 int router_config_read(struct router_config *ret, const char *text, size_t len, struct error *err);

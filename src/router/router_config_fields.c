@@ -112,10 +112,29 @@ static const struct field port_table[] = {
 };
 TABLE(port, config_port);
 
+static const struct field class_table[] = {
+    VALUE("class", ENUM, AT(config_class, class_), .required = true, NAMES(classes)),
+    VALUE("color", NUMBER, AT(config_class, color)),
+    VALUE("lane", BOOL, AT(config_class, lane), .fallback = "yes"),
+    VALUE("guarantee", RATE, AT(config_class, guarantee_bps)),
+    VALUE("cap", RATE, AT(config_class, cap_bps)),
+    VALUE("rate", RATE, AT(config_class, rate_bps)),
+    VALUE("window", NUMBER, AT(config_class, window_least)),
+    MAP("limits", config_class, limits, limits),
+    END,
+};
+TABLE(class, config_class);
+
+static const struct field target_item = {.kind = FIELD_TEXT, .size = sizeof(struct config_target)};
 static const struct field vrf_table[] = {
     VALUE("name", TEXT, AT(config_vrf, name), .required = true),
     VALUE("id", NUMBER, AT(config_vrf, id), .required = true, RANGE(1, UINT32_MAX)),
     VALUE("tenant", NUMBER, AT(config_vrf, tenant)),
+    VALUE("rd", TEXT, AT(config_vrf, rd_text)),
+    LIST("import", config_vrf, imports, CONFIG_TARGETS_MOST, .item = &target_item),
+    LIST("export", config_vrf, exports, CONFIG_TARGETS_MOST, .item = &target_item),
+    VALUE("encrypt", BOOL, AT(config_vrf, encrypt)),
+    LIST("classes", config_vrf, classes, LANE_CLASSES, .sub = &class),
     END,
 };
 TABLE(vrf, config_vrf);
@@ -284,6 +303,33 @@ static const struct field punt_table[] = {
 };
 TABLE(punt, config_punt);
 
+static const char *const families[] = {"evpn", "vpnv4", "vpnv6", "sr-policy-v6", "sr-policy-v4", "rtc"};
+static const struct field family_item = {.kind = FIELD_ENUM, .size = 4, NAMES(families)};
+static const struct field bgp_peer_table[] = {
+    VALUE("address", ADDR, AT(config_bgp_peer, address), .required = true),
+    VALUE("md5", TEXT, AT(config_bgp_peer, md5)),
+    VALUE("ttl_security", BOOL, AT(config_bgp_peer, ttl_security)),
+    VALUE("passive", BOOL, AT(config_bgp_peer, passive)),
+    VALUE("limit", NUMBER, AT(config_bgp_peer, limit)),
+    LIST("families", config_bgp_peer, families, 6, .item = &family_item),
+    END,
+};
+TABLE(bgp_peer, config_bgp_peer);
+
+static const struct field bgp_table[] = {
+    VALUE("as", NUMBER, AT(config_bgp, as), .required = true, RANGE(1, UINT32_MAX - 1)),
+    VALUE("identifier", ADDR, AT(config_bgp, identifier)),
+    VALUE("links", BOOL, AT(config_bgp, links), .fallback = "yes"),
+    VALUE("hold", NUMBER, AT(config_bgp, hold_s), .fallback = "90", RANGE(3, 65535)),
+    VALUE("restart", NUMBER, AT(config_bgp, restart_s), .fallback = "120", RANGE(0, 4095)),
+    VALUE("long_lived", NUMBER, AT(config_bgp, long_lived_s), RANGE(0, 16777215)),
+    LIST("announce", config_bgp, announce, 256, .item = &prefix_item),
+    LIST("peers", config_bgp, peers, 64, .sub = &bgp_peer),
+    VALUE("control", TEXT, AT(config_bgp, control)),
+    END,
+};
+TABLE(bgp, config_bgp);
+
 static const struct field memory_table[] = {
     VALUE("packets", NUMBER, AT(config_memory, packets), RANGE(0, 1u << 26)),
     VALUE("huge", ENUM, AT(config_memory, huge), .fallback = "auto", NAMES(huge_names)),
@@ -346,6 +392,7 @@ static const struct field router_table[] = {
     VALUE("user", TEXT, AT(router_config, user)),
     VALUE("control", TEXT, AT(router_config, control)),
     MAYBE("punt", router_config, punt, punt),
+    MAYBE("bgp", router_config, bgp, bgp),
     MAP("memory", router_config, memory, memory),
     MAP("worker", router_config, worker, worker),
     MAP("log", router_config, log, logging),

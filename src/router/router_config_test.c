@@ -253,6 +253,61 @@ static void every_mistake_has_its_sentence(void **state)
     refused("name: pe1\n", "name: \"this name is much longer than a name may be\"\n", "is longer than 31 bytes");
 }
 
+static void mistakes_of_bgp(void **state)
+{
+    refused("  as: 65000\n", "", "bgp.as: is missing");
+    refused("  as: 65000\n", "  as: 65000\n  identifier: fd00::1\n", "bgp.identifier: is written like an IPv4");
+    refused("  as: 65000\n", "  as: 65000\n  announce: [10.0.0.0/8]\n", "bgp.announce[0]: the underlay is IPv6");
+    refused("  as: 65000\n", "  as: 65000\n  hold: 2\n", "bgp.hold: 2 is not between");
+    refused(
+        "      md5: a secret of both\n", "    - address: fd00:6d65::ffff\n", "bgp.peers[1]: the same address twice");
+    refused("      md5: a secret of both\n", "      families: [ipv4]\n", "bgp.peers[0].families[0]: \"ipv4\" is none");
+    refused("    import: [\"65000:100\", \"65000:1\"]\n", "    import: [\"65000\"]\n", "vrfs[0]: import[0]: ");
+    refused("    tenant: 7\n", "    rd: nobody\n", "vrfs[0]: rd: ");
+    refused("        color: 20\n", "      - class: parameter\n", "vrfs[0]: classes[1]: the same class twice");
+    refused("        guarantee: 1 Gbit/s\n", "        guarantee: 2G\n        cap: 1G\n",
+        "vrfs[0]: classes[0]: cap is below");
+    refused("    behaviour: uDT46\n    vrf: red\n",
+        "    behaviour: uDT4\n    vrf: red\n  - sid: fcbb:bb00:1:f065::/64\n    "
+        "behaviour: uDT46\n    vrf: blue\n",
+        "sids[3]: there is no VRF \"blue\"");
+    refused(
+        "    tenant: 7\n", "    tenant: 7\n  - name: blue\n    id: 4196\n", "vrfs[1]: the service SID that follows");
+    refused("    tenant: 7\n", "    tenant: 7\n  - name: blue\n    id: 65536\n", "vrfs[1]: rd is missing");
+    refused("  - id: 1\n    sids", "  - id: 2147483648\n    sids", "paths[0]: ids from 2147483648 on are BGP's");
+}
+
+static void what_bgp_needs_follows_from_the_rest(void **state)
+{
+    static const char text[] =
+        "name: a\nid: 258\nloopback: \"fd00::102\"\nlocator: \"fcbb:bb00:102::/48\"\nidentity: k\n"
+        "punt: {device: mer0, addresses: [\"fd00::ffff\"]}\nbgp: {as: 65000}\n"
+        "vrfs:\n  - {name: red, id: 100}\n  - {name: blue, id: 101, encrypt: yes, rd: \"65000:7\", "
+        "import: [\"65000:1\"], export: [\"10.0.0.1:2\"]}\n";
+    struct router_config c;
+    struct error err = {""};
+    uint8_t rd[8], targets[CONFIG_TARGETS_MOST][8];
+    if (router_config_read(&c, text, sizeof(text) - 1, &err))
+        fail_msg("%s", err.text);
+    assert_memory_equal(c.bgp.identifier.a.b, "\0\0\1\2", 4);
+    assert_int_equal(router_config_rd(&c, 0, rd, &err), 0);
+    assert_memory_equal(rd, "\0\1\0\0\1\2\0\x64", 8);
+    assert_int_equal(router_config_rd(&c, 1, rd, &err), 0);
+    assert_memory_equal(rd, "\0\0\xfd\xe8\0\0\0\7", 8);
+    assert_int_equal(router_config_targets(&c, 0, true, targets, CONFIG_TARGETS_MOST, &err), 1);
+    assert_memory_equal(targets[0], "\0\2\xfd\xe8\0\0\0\x64", 8);
+    assert_int_equal(router_config_targets(&c, 1, true, targets, CONFIG_TARGETS_MOST, &err), 1);
+    assert_memory_equal(targets[0], "\1\2\x0a\0\0\1\0\2", 8);
+    assert_true(is_ip6(&router_config_service(&c, 100)->sid.a, "fcbb:bb00:102:f064::"));
+    assert_true(is_ip6(&router_config_service(&c, 101)->sid.a, "fcbb:bb00:102:f065::"));
+    assert_int_equal(router_config_service(&c, 101)->sid.len, 64);
+    assert_true(router_config_encrypted(&c, 101) && !router_config_encrypted(&c, 100));
+    assert_int_equal(c.n_routes, 2); /* the loopback and the punt's other address are ours */
+    assert_int_equal(c.routes[0].kind, ROUTE_LOCAL);
+    assert_int_equal(c.n_sids, 3); /* two services and the node */
+    router_config_free(&c);
+}
+
 static void what_is_no_yaml_is_refused_and_says_where(void **state)
 {
     struct router_config c;
@@ -275,6 +330,8 @@ int main(void)
         cmocka_unit_test(what_is_in_effect_reads_back_as_the_same),
         cmocka_unit_test(the_document_has_every_key_and_no_other),
         cmocka_unit_test(every_mistake_has_its_sentence),
+        cmocka_unit_test(mistakes_of_bgp),
+        cmocka_unit_test(what_bgp_needs_follows_from_the_rest),
         cmocka_unit_test(what_is_no_yaml_is_refused_and_says_where),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,6 +1,6 @@
 /* An orderly end: nothing more is taken from hosts, our lanes close once they have sent what they hold, and when nothing is left
  * anywhere in this router, or the time is up, it may go. */
-#include "router/router_inner.h"
+#include "router/router_bgp.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -26,6 +26,7 @@ void router_drain(struct router *r)
     log_info("draining");
     r->draining = true;
     r->drain_until = clock_now_ns() + r->options.drain_ns;
+    router_bgp_drain(r->bgp);
     loop_call(r->loop, stop_taking, r);
 }
 

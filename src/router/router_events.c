@@ -1,5 +1,6 @@
 /* What lanes and links tell: from the worker through a ring to the control thread, which logs and remembers it. */
 #include "router/exporter.h"
+#include "router/router_bgp.h"
 
 #include "base/log.h"
 
@@ -74,6 +75,7 @@ static void ready(struct reactor_watch *w, uint32_t events)
         q->kept[q->n_kept++ % ROUTER_EVENTS] = e;
         tell(r, &e);
         exporter_event(r->exporter, &e);
+        router_bgp_event(r->bgp, &e);
     }
     exporter_flush(r->exporter);
 }

@@ -85,8 +85,9 @@ class Host:
 
 
 class Router:
-    def __init__(self, net, name, number):
-        self.net, self.name, self.n = net, name, number
+    def __init__(self, net, name, number, ns=None):
+        self.net, self.name, self.n, self.ns = net, name, number, ns
+        self.loopback = f"fd00:6d65::{number:x}"
         self.ports, self.extra, self.routes, self.paths, self.slices, self.access = [], {}, [], [], [], []
         self.vrfs = {}
         self.dir = net.dir / name
@@ -125,9 +126,16 @@ class Router:
     def start(self, *options):
         self.write()
         log = open(self.dir / "log", "ab")
-        self.process = subprocess.Popen([BIN, "router", *options, str(self.dir / "router.yaml")],
+        self.process = subprocess.Popen([*self.within(), BIN, "router", *options, str(self.dir / "router.yaml")],
                                         stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         return self
+
+    def within(self):
+        return ["ip", "netns", "exec", self.ns] if self.ns else []
+
+    def run(self, *args, **kw):
+        """Beside the router, in its namespace."""
+        return sh(*self.within(), *args, **kw)
 
     def ctl(self, *words, ok=True, timeout=30):
         return sh(BIN, "router", "ctl", "--json", self.control, *words, ok=ok, timeout=timeout)
@@ -179,11 +187,18 @@ class Net:
                 print(f"--- log of {r.name}\n" + r.log()[-3000:], flush=True)
         for h in self.hosts:
             sh("ip", "netns", "del", h.ns, ok=False)
+        for r in self.routers:
+            if r.ns:
+                sh("ip", "netns", "del", r.ns, ok=False)
         if not kind and not failures:
             shutil.rmtree(self.dir, ignore_errors=True)
 
-    def router(self, name):
-        r = Router(self, name, len(self.routers) + 1)
+    def router(self, name, own=False):
+        """own: in a network namespace of its own, for those that speak BGP."""
+        r = Router(self, name, len(self.routers) + 1, f"{self.prefix}{name}" if own else None)
+        if own:
+            sh("ip", "netns", "add", r.ns)
+            r.run("ip", "link", "set", "lo", "up")
         r.dir.mkdir()
         r.key = sh(BIN, "router", "key", r.dir / "key").stdout.strip()
         self.routers.append(r)
@@ -202,8 +217,8 @@ class Net:
             r.ports.append(p)
         self.links.append((a, b))
 
-    def host(self, name, router, vrf="red", **port):
-        number = len(self.hosts) + 1
+    def host(self, name, router, vrf="red", number=None, **port):
+        number = number or len(self.hosts) + 1
         h = Host(self, name, router, vrf, number)
         tap = {"device": h.device, "namespace": h.ns, "keep": "yes"}
         router.ports.append(dict({"name": name, "kind": "access", "tap": tap}, **port))
