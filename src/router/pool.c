@@ -4,6 +4,7 @@
 #include <rte_errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void rest(struct rte_mempool *mp, void *arg, void *object, unsigned index)
 {
@@ -11,6 +12,17 @@ static void rest(struct rte_mempool *mp, void *arg, void *object, unsigned index
     m->buf_addr = (uint8_t *)m->buf_addr + POOL_SHIFT;
     rte_mbuf_iova_set(m, rte_mbuf_iova_get(m) + POOL_SHIFT);
     m->buf_len = (uint16_t)(m->buf_len - POOL_SHIFT);
+}
+
+uint64_t pool_bytes(uint32_t packets, uint32_t room)
+{
+    struct rte_mempool_objsz size;
+    uint32_t page = (uint32_t)getpagesize();
+    uint32_t one = rte_mempool_calc_obj_size(
+        (uint32_t)sizeof(struct rte_mbuf) + PACKET_META_SIZE + PACKET_HEADROOM + room, 0, &size);
+    uint64_t bytes = one > page ? (uint64_t)packets * ((one + page - 1) / page * page)
+                                : (packets / (page / one) + 1) * (uint64_t)page;
+    return bytes + packets * sizeof(void *) * 2; /* and the ring of free ones */
 }
 
 int pool_init(struct pool *p, uint32_t packets, uint32_t room, struct error *err)
@@ -25,7 +37,7 @@ int pool_init(struct pool *p, uint32_t packets, uint32_t room, struct error *err
     if (!mp)
         return error_set(err, rte_errno ? rte_errno : ENOMEM,
             "no memory for %u packets of %u bytes (%u MiB): %s; lower memory.packets", packets, room,
-            (unsigned)(((uint64_t)packets * (room + PACKET_HEADROOM + 320)) >> 20), rte_strerror(rte_errno));
+            (unsigned)(pool_bytes(packets, room) >> 20), rte_strerror(rte_errno));
     rte_mempool_obj_iter(mp, rest, NULL);
     /* What drivers may fill, as they reckon it: their headroom and what lies behind. */
     struct rte_pktmbuf_pool_private *private = rte_mempool_get_priv(mp);

@@ -27,6 +27,9 @@ struct pool {
     uint32_t room;    /* bytes behind the headroom */
 };
 
+/* Memory that a pool takes at worst, whether on hugepages or not: DPDK lets no packet lie across two pages. */
+uint64_t pool_bytes(uint32_t packets, uint32_t room);
+
 /* The EAL must have been started. */
 int pool_init(struct pool *p, uint32_t packets, uint32_t room, struct error *err);
 void pool_done(struct pool *p);

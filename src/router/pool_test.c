@@ -94,6 +94,22 @@ static void an_empty_pool_says_so(void **state)
     pool_done(&p);
 }
 
+/* The tests' EAL has 128 MiB: a pool that is said to take 100 must fit, whatever its packets' size. */
+static void a_pool_fits_into_what_it_says_it_takes(void **state)
+{
+    static const uint32_t rooms[] = {2176, 1600, 3600, 9300};
+    for (unsigned i = 0; i < sizeof(rooms) / sizeof(*rooms); i++) {
+        struct pool p;
+        uint32_t packets = 1024;
+        while (pool_bytes(packets + 512, rooms[i]) < 100u << 20)
+            packets += 512;
+        assert_true(packets > 5000);
+        testing_pool_init(&p, packets, rooms[i]);
+        assert_int_equal(pool_free_count(&p), packets);
+        pool_done(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +117,7 @@ int main(void)
         cmocka_unit_test(a_drivers_packets_get_the_headroom_without_copying),
         cmocka_unit_test(packets_that_a_driver_freed_are_whole_again),
         cmocka_unit_test(an_empty_pool_says_so),
+        cmocka_unit_test(a_pool_fits_into_what_it_says_it_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -83,7 +83,7 @@ static int start_memory(struct router *r, struct error *err)
     char lcores[32];
     struct eal_config e = {.name = r->config.name, .huge = (enum eal_huge)r->config.memory.huge, .pci = pci};
     uint32_t room = router_config_frame(&r->config) + 128; /* an ESP trailer fits behind */
-    e.memory_mib = (uint32_t)(((uint64_t)r->config.memory.packets * (room + PACKET_HEADROOM + 384)) >> 20) + 64;
+    e.memory_mib = (uint32_t)(pool_bytes(r->config.memory.packets, room) >> 20) + 64;
     for (unsigned i = 0; i < r->config.n_ports; i++)
         if (r->config.ports[i].has_pci && !strchr(r->config.ports[i].pci.address, ','))
             pci[e.n_pci++] = r->config.ports[i].pci.address;
