@@ -60,7 +60,7 @@ struct bgp_vrf {
     struct bgp_vrf *next;
     struct bgp_speaker *speaker;
     uint32_t number;
-    uint8_t rd[8], imports[16][8], n_imports;
+    uint8_t rd[8], imports[32][8], n_imports;
     uint8_t *attributes; /* of what is exported */
     size_t len;
     struct bgp_rib *rib[2];                       /* IPv4, IPv6 */

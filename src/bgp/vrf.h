@@ -10,7 +10,7 @@
 
 #include "bgp/speaker.h"
 
-#define BGP_VRF_TARGETS_MOST 16u
+#define BGP_VRF_TARGETS_MOST 32u
 
 struct bgp_vrf_config {
     uint32_t vrf; /* > 0 */

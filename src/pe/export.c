@@ -104,6 +104,16 @@ static bool exports(const struct vrf *v)
     return v->config.n_export > 0 && !ip6_equal(&v->config.service.sid, &none);
 }
 
+size_t export_attributes(const struct vrf *v, uint8_t *to, size_t cap)
+{
+    struct attributes a;
+    attributes_of(&a, v);
+    if (!exports(v) || a.len > cap)
+        return 0;
+    memcpy(to, a.bytes, a.len);
+    return a.len;
+}
+
 static struct ip_prefix own_loopback(const struct pe *pe)
 {
     return (struct ip_prefix){.family = IP_V6, .len = 128, .a = pe->config.loopback};

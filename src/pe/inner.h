@@ -4,6 +4,7 @@
  *   underlay.c    neighbours over links, loopbacks and locators
  *   vpn.c         import: routes of VRFs         export.c    what starts here
  *   policy.c      SR Policies: paths, slices     view.c      what a person sees
+ *   customer.c    customers' routers
  *
  * Everything that BGP may not do in the midst of a callback (originating, choosing again) is marked dirty and done in pe_poll. */
 #ifndef MERIDIAN_PE_INNER_H
@@ -75,6 +76,8 @@ struct dest { /* a prefix of a VRF */
     bool told;    /* `now_set` stands in the core */
     bool own;     /* the configuration has this prefix */
     bool refused; /* the core had no room */
+    bool customer; /* a customer's router says it, and BGP has chosen it: `to_customer` comes before `chosen` */
+    struct forward_route to_customer;
     struct forward_route now_set;
 };
 
@@ -95,6 +98,9 @@ struct vrf {
     struct originations originated, announced_beacon;
     uint8_t *beacon;
     size_t beacon_len;
+    bool in_bgp;             /* it has a table there */
+    struct ip_prefix *shown; /* to customers */
+    unsigned n_shown;
 };
 
 /* --- policies --- */
@@ -157,7 +163,16 @@ bool vpn_takes(const struct vpn *r);              /* its service takes packets o
 bool vpn_takes_esp(const struct vpn *r);
 struct vpn *vpn_find(const struct pe *pe, uint32_t family, const uint8_t rd[8], const struct ip_prefix *p);
 
+/* What a customer's router says of a prefix and BGP has chosen; NULL: no longer. */
+void vpn_customer(struct pe *pe, struct vrf *v, const struct ip_prefix *p, const struct forward_route *r);
+
+/* customer.c */
+void customer_route(void *pe, uint32_t vrf, const struct bgp_customer_route *r, bool withdrawn);
+int customer_vrf(struct pe *pe, struct vrf *v, struct error *err);
+void customer_vrf_end(struct pe *pe, struct vrf *v);
+
 /* export.c */
+size_t export_attributes(const struct vrf *v, uint8_t *to, size_t cap); /* of its routes; 0: it exports nothing */
 int export_vrf(struct pe *pe, struct vrf *v, struct error *err); /* makes BGP say what v's configuration says */
 void export_vrf_end(struct pe *pe, struct vrf *v);
 int export_underlay(struct pe *pe, struct error *err);

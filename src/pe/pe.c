@@ -90,6 +90,7 @@ static void tell_targets(struct pe *pe, const struct pe_vrf *before, const struc
 static void remove_vrf(struct pe *pe, struct vrf **at)
 {
     struct vrf *v = *at;
+    customer_vrf_end(pe, v);
     export_vrf_end(pe, v);
     vpn_vrf_done(pe, v);
     policy_vrf_gone(pe, v);
@@ -97,6 +98,7 @@ static void remove_vrf(struct pe *pe, struct vrf **at)
     *at = v->next;
     free_arrays(&v->config);
     free(v->beacon);
+    free(v->shown);
     free(v);
     pe->counts.vrfs--;
 }
@@ -115,7 +117,8 @@ static int add_vrf(struct pe *pe, const struct pe_vrf *c, struct error *err)
     pe->counts.vrfs++;
     tell_targets(pe, NULL, &v->config);
     vpn_vrf_targets(pe, v);
-    return export_vrf(pe, v, err);
+    rc = export_vrf(pe, v, err);
+    return rc ? rc : customer_vrf(pe, v, err);
 }
 
 static int change_vrf(struct pe *pe, struct vrf *v, const struct pe_vrf *c, struct error *err)
@@ -134,7 +137,8 @@ static int change_vrf(struct pe *pe, struct vrf *v, const struct pe_vrf *c, stru
     v->config = to;
     vpn_vrf_choose_all(pe, v);
     free_arrays(&before);
-    return export_vrf(pe, v, err);
+    rc = export_vrf(pe, v, err);
+    return rc ? rc : customer_vrf(pe, v, err);
 }
 
 static const struct pe_vrf *in_config(const struct pe_config *c, uint32_t id)
@@ -204,6 +208,7 @@ int pe_create(struct pe **ret, const struct pe_config *c, const struct pe_above 
         .vpn_route = vpn_route,
         .underlay_route = underlay_route,
         .policy = policy_take,
+        .customer_route = customer_route,
         .peer_state = peer_state,
         .metric = nexthop_metric};
     memcpy(s.identifier, c->identifier, 4);
@@ -235,6 +240,7 @@ void pe_free(struct pe *pe)
         free(v->bucket);
         free_arrays(&v->config);
         free(v->beacon);
+        free(v->shown);
         free(v);
     }
     underlay_done(pe);

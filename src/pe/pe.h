@@ -31,6 +31,8 @@ struct pe_class {
 struct pe_own {
     struct ip_prefix prefix;
     bool announce; /* to the VPN: subnets of hosts, routes to the customer's routers */
+    bool attached; /* a subnet at `port`, `vlan`: customers' routers may be in it */
+    uint16_t port, vlan;
 };
 
 struct pe_vrf {
@@ -44,6 +46,9 @@ struct pe_vrf {
     struct pe_class class_[LANE_CLASSES];
     const struct pe_own *own;
     unsigned n_own;
+    /* Routers of the customer speak BGP with us: the VRF has a table in BGP, and peers of the kind BGP_PEER_CUSTOMER may come
+     * (the shell's: bgp_peer_add on pe_speaker). They go before this does, and before the VRF. */
+    bool customers;
 };
 
 /* An underlay route or adjacency of the configuration. */

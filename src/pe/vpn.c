@@ -7,6 +7,8 @@
  * Routes whose PE is out of reach are no candidates: BGP holds them back (nexthop.c). */
 #include "pe/inner.h"
 
+#include "wire/ip_text.h"
+
 #include <stdlib.h>
 
 #define TARGETS_MOST 64u /* of one route that are looked at */
@@ -177,8 +179,9 @@ static struct forward_route leads(struct pe *pe, struct vrf *v, const struct vpn
 
 static bool same_route(const struct forward_route *a, const struct forward_route *b)
 {
-    return ip6_equal(&a->service_sid, &b->service_sid) && a->encrypted == b->encrypted &&
-           ip6_equal(&a->peer, &b->peer) && memcmp(a->path_of_class, b->path_of_class, sizeof a->path_of_class) == 0;
+    return a->kind == b->kind && a->port == b->port && a->vlan == b->vlan && ip_addr_equal(&a->gateway, &b->gateway) &&
+           ip6_equal(&a->service_sid, &b->service_sid) && a->encrypted == b->encrypted && ip6_equal(&a->peer, &b->peer) &&
+           memcmp(a->path_of_class, b->path_of_class, sizeof a->path_of_class) == 0;
 }
 
 /* Paths that nobody asks for any more are looked for in pe_poll. */
@@ -200,11 +203,11 @@ static void untell(struct pe *pe, struct dest *d)
 
 static void tell(struct pe *pe, struct dest *d)
 {
-    if (d->own || !d->chosen) {
+    if (d->own || (!d->customer && !d->chosen)) {
         untell(pe, d);
         return;
     }
-    struct forward_route f = leads(pe, d->vrf, d->chosen->route);
+    struct forward_route f = d->customer ? d->to_customer : leads(pe, d->vrf, d->chosen->route);
     if (d->told && !d->refused && same_route(&f, &d->now_set))
         return;
     pe->counts.vrf_routes += !d->told;
@@ -278,10 +281,38 @@ static void import_end(struct pe *pe, struct import **of_route)
     *at = i->of_dest;
     bool was = d->chosen == i;
     free(i);
-    if (!d->imports)
+    if (!d->imports && !d->customer)
         drop_dest(pe, d);
     else if (was)
         choose(pe, d);
+}
+
+void vpn_customer(struct pe *pe, struct vrf *v, const struct ip_prefix *p, const struct forward_route *r)
+{
+    struct dest *d = obtain(pe, v, p);
+    if (!d) {
+        pe_log(pe, true, "not enough memory for a customer's route");
+        return;
+    }
+    d->customer = r != NULL;
+    if (r)
+        d->to_customer = *r;
+    if (!d->customer && !d->imports)
+        drop_dest(pe, d);
+    else
+        tell(pe, d);
+}
+
+/* The VRF goes, and its customers have: what is left of theirs. */
+static void drop_customers(struct pe *pe, struct vrf *v)
+{
+    for (size_t i = 0; i < v->n_buckets; i++)
+        for (struct dest *d = v->bucket[i], *next; d; d = next) {
+            next = d->chain;
+            d->customer = false;
+            if (!d->imports)
+                drop_dest(pe, d);
+        }
 }
 
 static void import(struct pe *pe, struct vrf *v, struct vpn *r)
@@ -503,6 +534,7 @@ void vpn_vrf_done(struct pe *pe, struct vrf *v)
             if (*at)
                 import_end(pe, at);
         }
+    drop_customers(pe, v);
     free(v->bucket);
     v->bucket = NULL;
     v->n_buckets = 0;
@@ -513,5 +545,7 @@ void vpn_done(struct pe *pe)
     for (size_t i = 0; i < pe->n_buckets; i++)
         while (pe->bucket[i])
             remove_route(pe, &pe->bucket[i]);
+    for (struct vrf *v = pe->vrfs; v; v = v->next)
+        drop_customers(pe, v);
     free(pe->bucket);
 }
