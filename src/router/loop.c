@@ -500,6 +500,12 @@ int loop_create(struct loop **ret, const struct loop_config *cfg, struct error *
     return 0;
 }
 
+int loop_watch_extra(struct loop *l, int fd)
+{
+    l->extra_ready = true;
+    return watch_own(l, fd, WATCH_EXTRA, EPOLLET);
+}
+
 int loop_start(struct loop *l, struct error *err)
 {
     int rc = pthread_create(&l->thread, NULL, work, l);

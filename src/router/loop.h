@@ -55,6 +55,7 @@ struct loop_port_counters {
 };
 
 int loop_create(struct loop **ret, const struct loop_config *cfg, struct error *err);
+int loop_watch_extra(struct loop *l, int fd); /* one more for `extra` to read; before loop_start. -errno */
 /* Before loop_start, or through loop_call. The loop does not own it. */
 void loop_device_set(struct loop *l, uint16_t port, struct device *d);
 struct device *loop_device(struct loop *l, uint16_t port);

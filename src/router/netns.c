@@ -167,11 +167,11 @@ int netns_address_add(const char *device, const struct ip_addr *a, uint8_t len, 
     return rc;
 }
 
-static int route_ip4(int s, const char *device, const struct ip_prefix *to)
+static int route_ip4(int s, const char *device, const struct ip_prefix *to, uint32_t metric)
 {
     char name[NETNS_DEVICE_NAME];
     snprintf(name, sizeof(name), "%s", device);
-    struct rtentry rt = {.rt_flags = RTF_UP, .rt_dev = name};
+    struct rtentry rt = {.rt_flags = RTF_UP, .rt_dev = name, .rt_metric = (short)(metric ? metric + 1 : 0)};
     struct sockaddr_in dst = {.sin_family = AF_INET}, mask = {.sin_family = AF_INET};
     memcpy(&dst.sin_addr, to->a.b, 4);
     mask.sin_addr.s_addr = htonl(to->len ? ~0u << (32 - to->len) : 0);
@@ -190,10 +190,10 @@ static int route_ip6(int s, const char *device, const struct ip_prefix *to)
     return ioctl(s, SIOCADDRT, &rt);
 }
 
-int netns_route_add(const char *device, const struct ip_prefix *to, struct error *err)
+int netns_route_add(const char *device, const struct ip_prefix *to, uint32_t metric, struct error *err)
 {
     int s = socket(to->family == IP_V4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int rc = s < 0 ? -1 : to->family == IP_V4 ? route_ip4(s, device, to) : route_ip6(s, device, to);
+    int rc = s < 0 ? -1 : to->family == IP_V4 ? route_ip4(s, device, to, metric) : route_ip6(s, device, to);
     if (rc && errno == EEXIST)
         rc = 0;
     if (rc)

@@ -32,7 +32,8 @@ int netns_tun_open(const struct netns_tun *cfg, int *ret_fd, int *ret_statistics
 
 /* In the calling thread's namespace. */
 int netns_address_add(const char *device, const struct ip_addr *a, uint8_t len, struct error *err);
-int netns_route_add(const char *device, const struct ip_prefix *to, struct error *err);
+/* metric: of an IPv4 route; the same one may lead to several devices with one each. */
+int netns_route_add(const char *device, const struct ip_prefix *to, uint32_t metric, struct error *err);
 
 /* Frames that the kernel dropped at this device: on the way to the host (rx of its device), and from it (tx). */
 int netns_dropped(int statistics_fd, const char *device, uint64_t *ret_rx, uint64_t *ret_tx);

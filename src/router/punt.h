@@ -10,6 +10,7 @@ struct punt {
     int fd, statistics; /* -1: none */
     struct pool *pool;
     struct forward *forward;
+    uint32_t vrf; /* that packets from Linux go into; 0: the underlay */
     uint64_t in, out, refused; /* from Linux, to Linux, what Linux did not take */
 };
 
@@ -20,6 +21,7 @@ struct punt_config {
     unsigned n_addresses;
     const struct ip_prefix *routes;
     unsigned n_routes;
+    uint32_t metric; /* of the IPv4 ones: the same route at several devices needs one each */
 };
 
 int punt_open(struct punt *p, const struct punt_config *cfg, struct pool *pool, struct error *err);

@@ -14,6 +14,7 @@
 #include "router/metrics.h"
 #include "router/rights.h"
 #include "router/router_bgp.h"
+#include "router/router_customers.h"
 #include "wire/icmp.h"
 
 #include <errno.h>
@@ -43,6 +44,8 @@ static void core_punt(void *user, uint32_t vrf, uint16_t port, struct rte_mbuf *
         pool_free(m);
     } else if (vrf == 0 && r->punt.fd >= 0) {
         punt_write(&r->punt, m);
+    } else if (customers_punt(r, vrf, m)) {
+        return;
     } else if (e->n < ROUTER_ECHOES && icmp_echo_reply(packet_at(m, 0), m->data_len)) {
         e->waiting[e->n].m = m;
         e->waiting[e->n++].vrf = vrf;
@@ -72,7 +75,9 @@ static uint64_t core_random(void *user)
 
 static bool read_punt(void *user, int64_t now)
 {
-    return punt_read(&((struct router *)user)->punt, now);
+    struct router *r = user;
+    bool more = r->punt.fd >= 0 && punt_read(&r->punt, now);
+    return customers_read(r, now) || more;
 }
 
 /* --- start --------------------------------------------------------------------------------------------------- */
@@ -167,6 +172,9 @@ static int start_loop(struct router *r, struct error *err)
         err);
     for (unsigned i = 0; !rc && i < r->config.n_ports; i++)
         loop_device_set(r->loop, (uint16_t)i, r->ports[i].device);
+    for (unsigned i = 0; !rc && i < r->n_customers; i++)
+        if ((rc = loop_watch_extra(r->loop, r->customers[i].punt.fd)) != 0)
+            error_set(err, -rc, "%s: the worker cannot watch it: %s", r->customers[i].device, strerror(-rc));
     return rc;
 }
 
@@ -202,6 +210,8 @@ static int start_parts(struct router *r, struct error *err)
     if (!rc)
         rc = start_punt(r, err);
     r->punt.forward = r->probes.forward = r->forward;
+    if (!rc)
+        rc = customers_open(r, err);
     if (!rc)
         rc = start_loop(r, err);
     if (!rc && r->config.has_bgp)
@@ -277,6 +287,7 @@ int router_reload(struct router *r, struct error *err)
     if (rc)
         return rc;
     rc = apply_may_change(&r->config, &to, err);
+    rc = rc ? rc : customers_may_change(r, &to, err);
     struct reload l = {r, &to, err, 0};
     if (!rc) {
         loop_call(r->loop, apply_reload, &l);
@@ -333,6 +344,7 @@ void router_free(struct router *r)
     loop_free(r->loop);
     forward_free(r->forward);
     punt_close(&r->punt);
+    customers_close(r);
     if (r->pool.mempool)
         pool_done(&r->pool);
     reactor_done(&r->reactor);

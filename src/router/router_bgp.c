@@ -5,10 +5,12 @@
 #include "peering/peering.h"
 #include "peering/show.h"
 #include "router/router_changes.h"
+#include "router/router_customers.h"
 #include "wire/ip_text.h"
 
 #include <errno.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -32,6 +34,11 @@ struct router_bgp {
     uint32_t scope; /* interface of the punt */
     struct cluster_peer peers[PEERS];
     unsigned n_peers;
+    struct {
+        struct config_customer config;
+        uint16_t number;
+    } *customers; /* CONFIG_CUSTOMERS_MOST */
+    unsigned n_customers;
     struct log_limit refused;
 };
 
@@ -195,6 +202,91 @@ static int take_peers(struct router_bgp *b, const struct router_config *c, struc
     return rc;
 }
 
+/* --- customers' routers -------------------------------------------------------------------------------------------------- */
+
+static const struct ip6 no_hop;
+
+static int add_customer(
+    struct router_bgp *b, const struct router_config *c, const struct config_customer *k, struct error *err)
+{
+    struct bgp_peer_config peer = {.kind = BGP_PEER_CUSTOMER,
+        .address = k->address,
+        .next_hop = k->next_hop6,
+        .session = {.local_as = c->bgp.as,
+            .peer_as = k->as,
+            .hold_time_s = (uint16_t)c->bgp.hold_s,
+            .restart_time_s = (uint16_t)c->bgp.restart_s,
+            .passive = k->passive,
+            .connect_retry_ns = NS_PER_S},
+        .customer = {.vrf = k->vrf,
+            .local_pref = k->preference,
+            .as_override = k->as_override,
+            .has_site = k->site_text[0] != 0},
+        .own_as_allowed = (uint8_t)k->own_as,
+        .prefixes_most = k->limit};
+    const char *device = customers_device(b->router, k->vrf);
+    uint16_t number;
+    if (!device)
+        return error_set(err, EPERM, "its VRF has no interface for BGP; that takes a restart");
+    memcpy(peer.customer.next_hop4, k->next_hop4.b, 4);
+    memcpy(peer.customer.site, k->site, 8);
+    if (!ip6_equal(&k->next_hop4, &no_hop))
+        peer.session.families[peer.session.n_families++] = BGP_IPV4_UNICAST;
+    if (!ip6_equal(&k->next_hop6, &no_hop))
+        peer.session.families[peer.session.n_families++] = BGP_IPV6_UNICAST;
+    int rc = bgp_peer_add(pe_speaker(b->pe), &peer, clock_now_ns(), &number, err);
+    if (rc)
+        return rc;
+    struct peering_peer sockets = {.peer = number, .source = k->local, .secure = {.gtsm = k->ttl_security}};
+    memcpy(sockets.secure.md5, k->md5, sizeof(sockets.secure.md5));
+    snprintf(sockets.secure.device, sizeof(sockets.secure.device), "%s", device);
+    rc = peering_peer_add(b->peering, &sockets, err);
+    if (rc) {
+        bgp_peer_remove(pe_speaker(b->pe), number, clock_now_ns());
+        return rc;
+    }
+    b->customers[b->n_customers].config = *k;
+    b->customers[b->n_customers++].number = number;
+    return 0;
+}
+
+static bool same_customer(const struct config_customer *a, const struct config_customer *b)
+{
+    return a->vrf == b->vrf && ip_addr_equal(&a->address, &b->address) && ip_addr_equal(&a->local, &b->local) &&
+           ip6_equal(&a->next_hop4, &b->next_hop4) && ip6_equal(&a->next_hop6, &b->next_hop6) && a->as == b->as &&
+           !strcmp(a->md5, b->md5) && a->ttl_security == b->ttl_security && a->passive == b->passive &&
+           a->as_override == b->as_override && a->limit == b->limit && a->preference == b->preference &&
+           a->own_as == b->own_as && !strcmp(a->site_text, b->site_text);
+}
+
+/* Those that are in the file no longer, or otherwise: before the VRFs change. */
+static void drop_customers(struct router_bgp *b, const struct config_bgp *c)
+{
+    for (unsigned i = b->n_customers; i-- > 0;) {
+        bool stays = false;
+        for (unsigned k = 0; k < c->n_customers; k++)
+            stays |= same_customer(&b->customers[i].config, &c->customers[k]);
+        if (stays)
+            continue;
+        peering_peer_remove(b->peering, b->customers[i].number);
+        bgp_peer_remove(pe_speaker(b->pe), b->customers[i].number, clock_now_ns());
+        b->customers[i] = b->customers[--b->n_customers];
+    }
+}
+
+static int take_customers(struct router_bgp *b, const struct router_config *c, struct error *err)
+{
+    int rc = 0;
+    for (unsigned k = 0; !rc && k < c->bgp.n_customers; k++) {
+        bool there = false;
+        for (unsigned i = 0; i < b->n_customers; i++)
+            there |= same_customer(&b->customers[i].config, &c->bgp.customers[k]);
+        if (!there && (rc = add_customer(b, c, &c->bgp.customers[k], err)) != 0)
+            error_prefix(err, rc, "bgp.customers[%u]", k);
+    }
+    return rc;
+}
+
 /* --- life --------------------------------------------------------------------------------------------------------------- */
 
 static int open_pe(struct router_bgp *b, struct router *r, struct error *err)
@@ -225,6 +317,7 @@ static int open_sockets(struct router_bgp *b, struct router *r, struct error *er
     if (r->config.bgp.n_peers) /* a reflector beside a router without peers has the loopback for itself */
         c.listen[c.n_listen++] = (struct ip_addr){.family = IP_V6, .a = r->config.loopback};
     int rc = peering_create(&b->peering, &c, err);
+    rc = rc ? rc : customers_listen(r, b->peering, err);
     if (rc)
         return rc;
     b->watch = (struct reactor_watch){.fd = peering_descriptor(b->peering), .ready = on_ready, .user = b};
@@ -256,10 +349,12 @@ int router_bgp_open(struct router_bgp **ret, struct router *r, struct error *err
     b->watch.fd = b->show.fd = -1;
     b->timer = (struct reactor_timer){.due = on_due, .user = b};
     *ret = b;
-    int rc = open_pe(b, r, err);
+    b->customers = calloc(CONFIG_CUSTOMERS_MOST, sizeof(*b->customers));
+    int rc = b->customers ? open_pe(b, r, err) : error_set(err, ENOMEM, "no memory for BGP");
     rc = rc ? rc : open_sockets(b, r, err);
     rc = rc ? rc : open_show(b, r, err);
     rc = rc ? rc : take_peers(b, &r->config, err);
+    rc = rc ? rc : take_customers(b, &r->config, err);
     if (rc)
         return error_prefix(err, rc, "BGP");
     reactor_timer_set(&r->reactor, &b->timer, 0);
@@ -281,6 +376,7 @@ void router_bgp_close(struct router_bgp *b)
     peering_free(b->peering);
     pe_free(b->pe);
     changes_free(b->changes);
+    free(b->customers);
     free(b);
 }
 
@@ -302,11 +398,13 @@ void router_bgp_reload(struct router_bgp *b, const struct router_config *to)
     if (!b)
         return;
     int rc = router_bgp_config(to, &c, &err);
+    drop_customers(b, &to->bgp);
     if (!rc) {
         rc = pe_configure(b->pe, &c, clock_now_ns(), &err);
         router_bgp_config_free(&c);
     }
     rc = rc ? rc : take_peers(b, to, &err);
+    rc = rc ? rc : take_customers(b, to, &err);
     if (rc)
         log_error("BGP did not take all of the changed configuration: %s", err.text);
     turn(b);

@@ -33,10 +33,14 @@ static unsigned own_of(const struct router_config *c, uint32_t vrf, struct pe_ow
     unsigned n = 0;
     for (unsigned i = 0; i < c->n_access; i++)
         for (unsigned k = 0; c->access[i].vrf == vrf && k < c->access[i].n_gateways; k++)
-            ret[n++] = (struct pe_own){subnet_of(&c->access[i].gateways[k]), true};
+            ret[n++] = (struct pe_own){.prefix = subnet_of(&c->access[i].gateways[k]),
+                .announce = true,
+                .attached = true,
+                .port = (uint16_t)c->access[i].port,
+                .vlan = (uint16_t)c->access[i].vlan};
     for (unsigned i = 0; i < c->n_routes; i++)
         if (c->routes[i].vrf == vrf)
-            ret[n++] = (struct pe_own){c->routes[i].prefix, c->routes[i].kind == ROUTE_GATEWAY};
+            ret[n++] = (struct pe_own){.prefix = c->routes[i].prefix, .announce = c->routes[i].kind == ROUTE_GATEWAY};
     return n;
 }
 
@@ -75,6 +79,8 @@ static int fill_vrf(const struct router_config *c, unsigned i, struct arrays *a,
         .own = a->own + *n_own};
     v->n_own = own_of(c, from->id, a->own + *n_own);
     *n_own += v->n_own;
+    for (unsigned k = 0; k < c->bgp.n_customers; k++)
+        v->customers |= c->bgp.customers[k].vrf == from->id;
     for (unsigned k = 0; k < from->n_classes; k++) {
         const struct config_class *x = &from->classes[k];
         v->class_[x->class_] = (struct pe_class){.color = x->color,

@@ -209,6 +209,23 @@ struct config_bgp_peer {
     unsigned n_families;
 };
 
+/* A customer's router in a VRF (PE–CE). */
+struct config_customer {
+    char vrf_name[CONFIG_NAME];
+    struct ip_addr address;
+    uint32_t as;
+    char md5[81];
+    bool ttl_security, passive, as_override;
+    uint32_t limit, preference, own_as;
+    char site_text[24]; /* "": none */
+    /* resolved: our address in its subnet, and those that its routes get as next hops (zero: none of that family) */
+    uint32_t vrf;
+    struct ip_addr local;
+    struct ip6 next_hop4, next_hop6;
+    uint8_t site[8];
+};
+#define CONFIG_CUSTOMERS_MOST 256u
+
 struct config_bgp {
     uint32_t as;
     struct ip_addr identifier; /* family 0 in the file: the router's id */
@@ -218,6 +235,8 @@ struct config_bgp {
     unsigned n_announce;
     struct config_bgp_peer *peers;
     unsigned n_peers;
+    struct config_customer *customers;
+    unsigned n_customers;
     char control[CONFIG_PATH];
 };
 

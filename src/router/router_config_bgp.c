@@ -218,9 +218,60 @@ static int check_section(struct router_config *c, struct error *err)
     return rc ? rc : derive_node(c, err);
 }
 
+/* --- customers' routers ---------------------------------------------------------------------------------------------- */
+
+/* The access port in whose subnet it is, and our addresses there. */
+static bool find_gateways(const struct router_config *c, struct config_customer *k)
+{
+    for (unsigned i = 0; i < c->n_access; i++) {
+        const struct config_access *a = &c->access[i];
+        bool here = false;
+        k->next_hop4 = k->next_hop6 = (struct ip6){{0}};
+        for (unsigned g = 0; a->vrf == k->vrf && g < a->n_gateways; g++) {
+            const struct ip_prefix *p = &a->gateways[g];
+            *(p->family == IP_V4 ? &k->next_hop4 : &k->next_hop6) = p->a;
+            if (p->family != k->address.family || !ip_match(&p->a, &k->address.a, p->len))
+                continue;
+            here = true;
+            k->local = (struct ip_addr){.family = p->family, .a = p->a};
+        }
+        if (here)
+            return true;
+    }
+    return false;
+}
+
+static int check_customer(struct router_config *c, unsigned i, struct error *err)
+{
+    struct config_customer *k = &c->bgp.customers[i];
+    for (unsigned v = 0; v < c->n_vrfs; v++)
+        if (!strcmp(c->vrfs[v].name, k->vrf_name))
+            k->vrf = c->vrfs[v].id;
+    if (!k->vrf)
+        return error_set(err, EINVAL, "there is no VRF \"%s\"", k->vrf_name);
+    if (k->as == c->bgp.as)
+        return error_set(err, EINVAL, "as: a customer has another AS number than ours");
+    if (!find_gateways(c, k))
+        return error_set(err, EINVAL, "address: it is in no subnet of an access port of VRF \"%s\"", k->vrf_name);
+    if (ip_addr_equal(&k->address, &k->local))
+        return error_set(err, EINVAL, "address: it is our own");
+    for (unsigned j = 0; j < i; j++)
+        if (c->bgp.customers[j].vrf == k->vrf && ip_addr_equal(&c->bgp.customers[j].address, &k->address))
+            return error_set(err, EINVAL, "the same address twice");
+    if (k->site_text[0]) {
+        int rc = route_target_parse(k->site, k->site_text, err);
+        k->site[1] = 3; /* RFC 4364 7: a site of origin is written like a target */
+        return rc ? error_prefix(err, rc, "site") : 0;
+    }
+    return 0;
+}
+
 int router_config_check_bgp(struct router_config *c, struct error *err)
 {
     int rc = c->has_bgp ? check_section(c, err) : 0;
+    for (unsigned i = 0; !rc && c->has_bgp && i < c->bgp.n_customers; i++)
+        if ((rc = check_customer(c, i, err)) != 0)
+            error_prefix(err, rc, "bgp.customers[%u]", i);
     for (unsigned i = 0; !rc && i < c->n_vrfs; i++)
         if ((rc = check_vrf(c, i, err)) != 0)
             error_prefix(err, rc, "vrfs[%u]", i);

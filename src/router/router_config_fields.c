@@ -316,6 +316,22 @@ static const struct field bgp_peer_table[] = {
 };
 TABLE(bgp_peer, config_bgp_peer);
 
+static const struct field customer_table[] = {
+    VALUE("vrf", TEXT, AT(config_customer, vrf_name), .required = true),
+    VALUE("address", ADDR, AT(config_customer, address), .required = true),
+    VALUE("as", NUMBER, AT(config_customer, as), .required = true, RANGE(1, UINT32_MAX - 1)),
+    VALUE("md5", TEXT, AT(config_customer, md5)),
+    VALUE("ttl_security", BOOL, AT(config_customer, ttl_security)),
+    VALUE("passive", BOOL, AT(config_customer, passive)),
+    VALUE("override", BOOL, AT(config_customer, as_override)),
+    VALUE("own_as", NUMBER, AT(config_customer, own_as), RANGE(0, 16)),
+    VALUE("limit", NUMBER, AT(config_customer, limit), .fallback = "10000"),
+    VALUE("preference", NUMBER, AT(config_customer, preference)),
+    VALUE("site", TEXT, AT(config_customer, site_text)),
+    END,
+};
+TABLE(customer, config_customer);
+
 static const struct field bgp_table[] = {
     VALUE("as", NUMBER, AT(config_bgp, as), .required = true, RANGE(1, UINT32_MAX - 1)),
     VALUE("identifier", ADDR, AT(config_bgp, identifier)),
@@ -325,6 +341,7 @@ static const struct field bgp_table[] = {
     VALUE("long_lived", NUMBER, AT(config_bgp, long_lived_s), RANGE(0, 16777215)),
     LIST("announce", config_bgp, announce, 256, .item = &prefix_item),
     LIST("peers", config_bgp, peers, 64, .sub = &bgp_peer),
+    LIST("customers", config_bgp, customers, CONFIG_CUSTOMERS_MOST, .sub = &customer),
     VALUE("control", TEXT, AT(config_bgp, control)),
     END,
 };

@@ -4,6 +4,7 @@
  *   router.c          start, stop, reload          router_ports.c    devices of ports
  *   router_events.c   what lanes tell: log, ring   router_collect.c  counters, flows, losses, once in a while
  *   router_drain.c    an orderly end               ctl*.c            the control socket
+ *   router_customers.c  customers' routers
  *   router_bgp*.c     BGP                          router_changes.c  what follows from it, to the worker */
 #ifndef MERIDIAN_ROUTER_ROUTER_INNER_H
 #define MERIDIAN_ROUTER_ROUTER_INNER_H
@@ -24,6 +25,14 @@ struct ctl;
 struct http_server;
 struct exporter;
 struct router_bgp;
+
+#define ROUTER_CUSTOMERS 64u /* VRFs with customers' routers */
+
+struct router_customers {
+    uint32_t vrf;
+    char device[16];
+    struct punt punt;
+};
 
 #define ROUTER_EVENTS 256u /* of the ring between worker and control thread, and of what `show events` remembers */
 
@@ -79,6 +88,8 @@ struct router {
     struct http_server *metrics;
     struct exporter *exporter;
     struct router_bgp *bgp;      /* NULL: none */
+    struct router_customers customers[ROUTER_CUSTOMERS];
+    unsigned n_customers;
     pthread_mutex_t config_lock; /* around the change of `config` by a reload, for those who read it on other threads */
     bool draining;
     int64_t drain_until;
