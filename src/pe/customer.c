@@ -35,8 +35,8 @@ void customer_route(void *user, uint32_t vrf, const struct bgp_customer_route *r
         f.port = at->port;
         f.vlan = at->vlan;
     } else if (!withdrawn) {
-        pe_log(pe, true, "BGP: a customer's route leads to %s, which is in no subnet of VRF %u", ip_addr_print(gateway, &r->gateway),
-            vrf);
+        pe_log(pe, true, "BGP: a customer's route leads to %s, which is in no subnet of VRF %u",
+            ip_addr_print(gateway, &r->gateway), vrf);
     }
     vpn_customer(pe, v, &r->prefix, at ? &f : NULL);
 }

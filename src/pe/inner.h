@@ -73,9 +73,9 @@ struct dest { /* a prefix of a VRF */
     struct ip_prefix prefix;
     struct import *imports;
     struct import *chosen;
-    bool told;    /* `now_set` stands in the core */
-    bool own;     /* the configuration has this prefix */
-    bool refused; /* the core had no room */
+    bool told;     /* `now_set` stands in the core */
+    bool own;      /* the configuration has this prefix */
+    bool refused;  /* the core had no room */
     bool customer; /* a customer's router says it, and BGP has chosen it: `to_customer` comes before `chosen` */
     struct forward_route to_customer;
     struct forward_route now_set;
@@ -173,7 +173,7 @@ void customer_vrf_end(struct pe *pe, struct vrf *v);
 
 /* export.c */
 size_t export_attributes(const struct vrf *v, uint8_t *to, size_t cap); /* of its routes; 0: it exports nothing */
-int export_vrf(struct pe *pe, struct vrf *v, struct error *err); /* makes BGP say what v's configuration says */
+int export_vrf(struct pe *pe, struct vrf *v, struct error *err);        /* makes BGP say what v's configuration says */
 void export_vrf_end(struct pe *pe, struct vrf *v);
 int export_underlay(struct pe *pe, struct error *err);
 

@@ -180,8 +180,8 @@ static struct forward_route leads(struct pe *pe, struct vrf *v, const struct vpn
 static bool same_route(const struct forward_route *a, const struct forward_route *b)
 {
     return a->kind == b->kind && a->port == b->port && a->vlan == b->vlan && ip_addr_equal(&a->gateway, &b->gateway) &&
-           ip6_equal(&a->service_sid, &b->service_sid) && a->encrypted == b->encrypted && ip6_equal(&a->peer, &b->peer) &&
-           memcmp(a->path_of_class, b->path_of_class, sizeof a->path_of_class) == 0;
+           ip6_equal(&a->service_sid, &b->service_sid) && a->encrypted == b->encrypted &&
+           ip6_equal(&a->peer, &b->peer) && memcmp(a->path_of_class, b->path_of_class, sizeof a->path_of_class) == 0;
 }
 
 /* Paths that nobody asks for any more are looked for in pe_poll. */

@@ -10,7 +10,7 @@ struct punt {
     int fd, statistics; /* -1: none */
     struct pool *pool;
     struct forward *forward;
-    uint32_t vrf; /* that packets from Linux go into; 0: the underlay */
+    uint32_t vrf;              /* that packets from Linux go into; 0: the underlay */
     uint64_t in, out, refused; /* from Linux, to Linux, what Linux did not take */
 };
 

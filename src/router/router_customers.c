@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BGP_PORT 179u
+#define BGP_PORT     179u
 #define PROTOCOL_TCP 6u
-#define MTU      1500u
-#define GATEWAYS 16u
+#define MTU          1500u
+#define GATEWAYS     16u
 
 /* --- TUNs ------------------------------------------------------------------------------------------------------------------ */
 
@@ -162,7 +162,8 @@ int customers_may_change(const struct router *r, const struct router_config *to,
         const struct config_customer *k = &to->bgp.customers[i];
         bool there = false;
         for (unsigned j = 0; j < r->config.bgp.n_customers; j++)
-            there |= r->config.bgp.customers[j].vrf == k->vrf && ip_addr_equal(&r->config.bgp.customers[j].address, &k->address);
+            there |= r->config.bgp.customers[j].vrf == k->vrf &&
+                     ip_addr_equal(&r->config.bgp.customers[j].address, &k->address);
         if (!there)
             return error_set(err, EPERM, "bgp.customers[%u] is new; that takes a restart", i);
     }

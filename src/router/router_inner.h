@@ -87,7 +87,7 @@ struct router {
     struct ctl *control;
     struct http_server *metrics;
     struct exporter *exporter;
-    struct router_bgp *bgp;      /* NULL: none */
+    struct router_bgp *bgp; /* NULL: none */
     struct router_customers customers[ROUTER_CUSTOMERS];
     unsigned n_customers;
     pthread_mutex_t config_lock; /* around the change of `config` by a reload, for those who read it on other threads */
