@@ -308,9 +308,41 @@ static void test_originator_of_routes_that_stay_over_a_restart(void **state)
     bgp_speaker_free(r.rr);
 }
 
+/* RFC 7432, 9251: segments, MAC addresses, multicast, groups. We only carry them: octet for octet, beside RT-5 in one message, and
+ * taken back likewise. */
+static void test_other_evpn_routes_pass_unharmed(void **state)
+{
+    (void)state;
+    struct rig r;
+    uint8_t nlri[512];
+    size_t len = rt5s(nlri, 7, 1);
+    static const uint8_t lengths[][2] = {
+        {1, 25}, {2, 33}, {2, 40}, {2, 52}, {3, 17}, {4, 23}, {6, 30}, {7, 34}, {8, 40}, {11, 9}};
+    build_usual(&r);
+    for (unsigned i = 0; i < sizeof lengths / 2; i++) {
+        nlri[len++] = lengths[i][0];
+        nlri[len++] = lengths[i][1];
+        for (unsigned k = 0; k < lengths[i][1]; k++)
+            nlri[len++] = (uint8_t)(i * 16 + k);
+    }
+    testing_bgp_announce(
+        &r.t, r.rr, r.in, BGP_EVPN, nlri, len, (const uint8_t *)"\x40\1\1\0\x40\2\0\x40\5\4\0\0\0\x64", 14, 1);
+    testing_bgp_hear(&r.t, r.rr, r.out, hear, &r.ear);
+    assert_int_equal(r.ear.updates, 1);
+    assert_int_equal(r.ear.routes, 11);
+    assert_int_equal(r.ear.last.reach_len, len);
+    assert_memory_equal(r.ear.last.reach, nlri, len);
+    testing_bgp_unreach(&r.t, r.rr, r.in, BGP_EVPN, nlri, len);
+    testing_bgp_hear(&r.t, r.rr, r.out, hear, &r.ear);
+    assert_int_equal(r.ear.withdrawn, 11);
+    assert_int_equal(bgp_rib_count(bgp_speaker_rib(r.rr, BGP_EVPN)), 0);
+    bgp_speaker_free(r.rr);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_other_evpn_routes_pass_unharmed),
         cmocka_unit_test(test_routes_with_the_same_attributes_share_messages),
         cmocka_unit_test(test_every_length_of_attributes),
         cmocka_unit_test(test_long_messages),
