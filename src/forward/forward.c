@@ -229,6 +229,7 @@ int64_t forward_poll(struct forward *f, int64_t now)
 {
     f->now = now;
     int64_t streams = stream_poll(f, now), protects = protect_poll(f, now);
+    crypt_flush(f, now); /* before a lane can end */
     int64_t lanes = lane_poll(f->lanes, now), neighbours = neighbour_poll(f->neighbours, now);
     crypt_flush(f, now);
     streams = streams < protects ? streams : protects;

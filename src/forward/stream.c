@@ -1,5 +1,6 @@
 #include "forward/stream.h"
 #include "base/clock.h"
+#include "forward/crypt.h"
 #include "forward/report.h"
 #include "forward/view.h"
 #include "forward/vrf.h"
@@ -258,6 +259,7 @@ int64_t stream_poll(struct forward *f, int64_t now)
         int64_t at = duplicate_deadline(&s->order);
         if (at <= now) {
             release(f, s, now);
+            crypt_flush(f, now); /* into the queue before that is looked at */
             at = duplicate_deadline(&s->order);
         }
         if (s->watch_at <= now)
