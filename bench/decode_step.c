@@ -152,7 +152,7 @@ static void measure(const char *what, struct middle *m, uint32_t n_sessions)
 static int listener;
 static struct sockaddr_in address = {.sin_family = AF_INET};
 
-static int tcp_connect(void *user, struct link **ret, struct error *err)
+static int tcp_connect(void *user, enum split_which which, struct link **ret, struct error *err)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)))

@@ -4,12 +4,25 @@
 #include "split/half_model.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-static int connect_link(void *user, struct link **ret, struct error *err)
+static int connect_link(void *user, enum split_which which, struct link **ret, struct error *err)
 {
-    return edge_identity_connect(((struct cli_remote *)user)->identity, 0, ret, err);
+    const struct cli_remote *r = user;
+    return edge_identity_connect(r->identity, r->dscp[which], ret, err);
+}
+
+/* "46,26,0": the interactive connection, the other one, and installing. */
+static int read_dscp(struct cli_remote *r, const char *text, struct error *err)
+{
+    char more;
+    if (sscanf(text, "%u,%u,%u%c", &r->dscp[SPLIT_INTERACTIVE], &r->dscp[SPLIT_BULK], &r->config.install_dscp, &more) !=
+            3 ||
+        r->dscp[SPLIT_INTERACTIVE] > 63 || r->dscp[SPLIT_BULK] > 63 || r->config.install_dscp > 63)
+        return error_set(err, 0, "--dscp \"%s\": write three numbers from 0 to 63, for example 46,26,0", text), CLI_USAGE;
+    return 0;
 }
 
 static void on_install(void *user, uint64_t done, uint64_t total)
@@ -47,6 +60,7 @@ int cli_remote_init(
     if (!rc && edge->params.cut.part != MODEL_EDGE)
         rc = error_set(
             err, EINVAL, "%s is not a campus half; make one with meridian model split", gguf_file_name(edge->file));
+    rc = rc ? rc : read_dscp(ret, cli_str(args, "dscp"), err);
     rc = rc ? rc : codec_by_name(cli_str(args, "codec"), &ret->config.codec, err);
     if (!rc && keylog)
         rc = tls_keylog_open(&ret->keylog_fd, keylog, err);

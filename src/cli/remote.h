@@ -9,6 +9,10 @@
 #define CLI_OPTION_IDENTITY {"identity", "DIR", NULL, "what `edge join` made: the middle runs in that cloud"}
 #define CLI_OPTION_CLOUD_HALF                                                                                          \
     {"cloud-half", "FILE", NULL, "the cloud's half, installed there if the worker does not have it yet"}
+#define CLI_OPTION_DSCP                                                                                                \
+    {"dscp", "A,B,C", "46,26,0",                                                                                       \
+        "marks of what goes to the cloud, for the network's classes: what a person waits for, the rest, and "          \
+        "installing the cloud's half; the cloud answers with the same"}
 #define CLI_OPTION_CODEC {"codec", "NAME", "f16", "how vectors travel: f32, f16 or int8"}
 
 /* Owns what a connection needs; `config` is filled in for remote_middle_create and remote_train_create and may be used
@@ -16,6 +20,7 @@
 struct cli_remote {
     struct edge_identity *identity;
     int keylog_fd;
+    unsigned dscp[2]; /* by enum split_which */
     struct progress progress; /* of installing the cloud's half */
     bool installing;
     struct remote_config config;

@@ -298,6 +298,7 @@ static const struct cli_option options[] = {
     {"cloud-half", "FILE", NULL, "the other half: run here, or with --identity installed in the cloud"},
     CLI_OPTION_IDENTITY,
     CLI_OPTION_CODEC,
+    CLI_OPTION_DSCP,
     {"prompt", "N", "64", "tokens of the prompt"},
     {"tokens", "N", "64", "tokens to generate"},
     {"users", "N", "1", "requests at once"},

@@ -176,6 +176,7 @@ static const struct cli_option options[] = {
     CLI_OPTION_IDENTITY,
     CLI_OPTION_CLOUD_HALF,
     CLI_OPTION_CODEC,
+    CLI_OPTION_DSCP,
     {"listen", "ADDR:PORT,...", "localhost:8080",
         "where the API and the chat page are; beyond this machine needs keys"},
     {"model-id", "NAME", NULL, "what clients call the model (default: its own name)"},

@@ -272,6 +272,7 @@ static const struct cli_option options[] = {
     {"cloud-half", "FILE", NULL,
         "the cloud's half: installed there if the worker does not have it; without --identity trained here"},
     {"codec", "NAME", "f32", "how vectors and gradients travel: f32, f16 or int8"},
+    CLI_OPTION_DSCP,
     CLI_OPTION_KEYLOG,
     {"local", "MODEL", NULL, "a whole model, trained in this process"},
     {"data", "FILE", NULL, "samples, one JSON object a line: {\"messages\":[…]} or {\"text\":…}"},

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cloud/source.h"
+#include "os/dscp.h"
 #include "wire/client_hello.h"
 
 #include <errno.h>
@@ -83,6 +84,7 @@ static int open_listener(struct gate *g, struct error *err)
     freeaddrinfo(list);
     if (fd < 0)
         return error_set(err, -fd, "cannot listen on %s: %s", g->cfg.listen, strerror(-fd));
+    (void)dscp_remember(fd); /* a kernel that cannot: answers go unmarked */
     g->listener = fd;
     return 0;
 }
@@ -181,6 +183,7 @@ static void take_in(struct gate *g, int fd)
         close(fd);
         return;
     }
+    (void)dscp_answer(fd);
     struct half_open *h = make_room(g);
     struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP, .data.u32 = (uint32_t)(h - g->half_open)};
     if (epoll_ctl(g->epoll, EPOLL_CTL_ADD, fd, &e)) {

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/test.h"
+#include "os/dscp.h"
 #include "os/file.h"
 
 #include <arpa/inet.h>
@@ -114,6 +115,28 @@ static void test_name_is_read_and_left_on_the_socket(void **state)
     gate_free(g);
 }
 
+/* A connection is answered in the class in which it came. */
+static void test_marks_are_answered(void **state)
+{
+    static const int marks[] = {46, 26, 0};
+    for (unsigned i = 0; i < 3; i++) {
+        struct gate *g = open_gate((struct gate_config){0});
+        struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        sa.sin_port = htons((uint16_t)atoi(strrchr(gate_address(g), ':') + 1));
+        int fd = socket(AF_INET, SOCK_STREAM, 0), tos = -1;
+        socklen_t len = sizeof(tos);
+        assert_int_equal(dscp_set(fd, (unsigned)marks[i]), 0);
+        assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+        assert_int_equal(write(fd, hello, sizeof(hello)), sizeof(hello));
+        assert_true(run_until(g, one_named));
+        assert_int_equal(getsockopt(seen.fd, IPPROTO_IP, IP_TOS, &tos, &len), 0);
+        assert_int_equal(tos >> 2, marks[i]);
+        close(seen.fd);
+        close(fd);
+        gate_free(g);
+    }
+}
+
 static void test_slow_ones_are_dropped_without_work(void **state)
 {
     struct gate *g = open_gate((struct gate_config){.timeout_ns = 300 * NS_PER_MS});
@@ -192,6 +215,7 @@ int main(void)
     log_setup(LOG_LEVEL_ERROR, false, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_name_is_read_and_left_on_the_socket),
+        cmocka_unit_test(test_marks_are_answered),
         cmocka_unit_test(test_slow_ones_are_dropped_without_work),
         cmocka_unit_test(test_strangers_and_cowards_are_refused),
         cmocka_unit_test(test_bounds),

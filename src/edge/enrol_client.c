@@ -75,7 +75,7 @@ static int ask_once(struct enrol_reply *ret, SSL_CTX *tls, const char *address, 
 {
     struct exchange x = {.address = address, .until_ns = until_ns};
     size_t line = 0;
-    int rc = link_tls_connect(&x.link, tls, address, name, until_ns - clock_now_ns(), err);
+    int rc = link_tls_connect(&x.link, tls, address, name, 0, until_ns - clock_now_ns(), err);
     if (rc)
         return rc;
     rc = enrol_request_encode(&x.out, q) ? error_set(err, ENOMEM, "out of memory") : 0;

@@ -164,11 +164,11 @@ static SSL_CTX *hold(struct edge_identity *i, SSL_CTX *const *which)
     return ctx;
 }
 
-int edge_identity_connect(void *identity, int which, struct link **ret, struct error *err)
+int edge_identity_connect(void *identity, unsigned dscp, struct link **ret, struct error *err)
 {
     struct edge_identity *i = identity;
     SSL_CTX *ctx = hold(i, &i->split);
-    int rc = link_tls_connect(ret, ctx, i->address, i->id, 10 * NS_PER_S, err);
+    int rc = link_tls_connect(ret, ctx, i->address, i->id, dscp, 10 * NS_PER_S, err);
     SSL_CTX_free(ctx);
     return rc;
 }

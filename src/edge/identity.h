@@ -25,8 +25,8 @@ int edge_identity_open(struct edge_identity **ret, const char *dir, int keylog_f
 void edge_identity_free(struct edge_identity *i);
 
 /* Begins a connection to the hospital's worker (split/link_tls.h: it goes on in recv and send). Any thread.
- * Fits client.h's connect callback with ctx = the identity and `which` ignored: both kinds go the same way. */
-int edge_identity_connect(void *identity, int which, struct link **ret, struct error *err);
+ * dscp: the mark of its packets; 0: none. */
+int edge_identity_connect(void *identity, unsigned dscp, struct link **ret, struct error *err);
 
 /* Asks the cloud for a new certificate: now, waiting for at most 15 s. Any thread, one at a time. */
 int edge_identity_renew(struct edge_identity *i, struct error *err);

@@ -71,7 +71,7 @@ void line_open(struct client *c, struct line *l, int64_t now)
     struct error err = {""};
     pthread_mutex_unlock(&c->lock);
     struct link *link = NULL;
-    int rc = c->cfg.connect(c->cfg.user, &link, &err);
+    int rc = c->cfg.connect(c->cfg.user, l->which, &link, &err);
     pthread_mutex_lock(&c->lock);
     now = clock_now_ns();
     if (rc) {

@@ -2,6 +2,7 @@
 #include "split/client_state.h"
 
 #include "base/clock.h"
+#include "os/dscp.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,6 +77,7 @@ void client_hello_reply(struct client *c, struct line *l, const struct split_hea
     for (uint32_t k = 0; k < 2; k++)
         c->lines[k].heard_ns = clock_now_ns(); /* hashing took its time */
     c->install.next = r.part < c->install.total ? r.part : 0;
+    (void)dscp_set(l->link->ops->fd(l->link), c->cfg.install_dscp); /* the connection is made anew afterwards */
     install_pump(c, l);
 }
 

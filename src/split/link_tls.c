@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "crypto/tls.h"
+#include "os/dscp.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,7 @@ struct link_tls {
     struct link link;
     enum stage stage;
     int fd, broken; /* broken: -errno of the failure */
+    unsigned dscp;
     SSL_CTX *ctx;
     SSL *ssl; /* NULL while connecting */
     struct addrinfo *addresses, *trying;
@@ -107,6 +109,8 @@ static int try_addresses(struct link_tls *t, int last_error)
         }
         print_peer(t->peer, a->ai_addr, a->ai_addrlen);
         socket_manners(t->fd);
+        if (t->dscp)
+            (void)dscp_set(t->fd, t->dscp); /* without it the connection is slower at worst */
         if (!connect(t->fd, a->ai_addr, a->ai_addrlen) || errno == EINPROGRESS) {
             int64_t now = clock_now_ns(), share = t->deadline_ns - now;
             t->attempt_until_ns = a->ai_next ? now + share / 2 : t->deadline_ns;
@@ -355,13 +359,14 @@ static int resolve(struct link_tls *t, const char *address, struct error *err)
     return 0;
 }
 
-int link_tls_connect(
-    struct link **ret, SSL_CTX *ctx, const char *address, const char *name, int64_t timeout_ns, struct error *err)
+int link_tls_connect(struct link **ret, SSL_CTX *ctx, const char *address, const char *name, unsigned dscp,
+    int64_t timeout_ns, struct error *err)
 {
     struct link_tls *t = create(ctx, timeout_ns);
     if (!t)
         return error_set(err, ENOMEM, "out of memory");
     int rc = 0;
+    t->dscp = dscp;
     if ((size_t)snprintf(t->name, sizeof(t->name), "%s", name) >= sizeof(t->name))
         rc = error_set(err, EINVAL, "a name for TLS is too long");
     if (!rc)

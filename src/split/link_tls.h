@@ -17,9 +17,10 @@
 
 /* Begins to connect to "host:port", "192.0.2.1:7443" or "[2001:db8::1]:7443"; a host's addresses are tried in turn.
  * name: the SNI sent, which is also what the peer's certificate must carry if the context says so. timeout_ns: from now
- * until the handshake has ended; 0: 10 s. The link keeps its own reference on ctx. */
-int link_tls_connect(
-    struct link **ret, SSL_CTX *ctx, const char *address, const char *name, int64_t timeout_ns, struct error *err);
+ * until the handshake has ended; 0: 10 s. dscp: the mark of its packets, from the SYN on (os/dscp.h); 0: none. The link
+ * keeps its own reference on ctx. */
+int link_tls_connect(struct link **ret, SSL_CTX *ctx, const char *address, const char *name, unsigned dscp,
+    int64_t timeout_ns, struct error *err);
 
 /* The server's side of a connection that was accepted. Takes fd over, also when it fails. */
 int link_tls_accept(struct link **ret, SSL_CTX *ctx, int fd, int64_t timeout_ns, struct error *err);

@@ -100,7 +100,7 @@ static struct pair pair_of(SSL_CTX *client, SSL_CTX *server, const char *name)
     struct error err = {""};
     struct pair p = {0};
     int fd = listener(address);
-    if (link_tls_connect(&p.client, client, address, name, 5 * NS_PER_S, &err))
+    if (link_tls_connect(&p.client, client, address, name, 0, 5 * NS_PER_S, &err))
         fail_msg("%s", err.text);
     int got = accept(fd, NULL, NULL);
     assert_true(got >= 0);
@@ -297,7 +297,7 @@ static void test_alerts_in_the_clear_and_silence(void **state)
     int fd = listener(address);
     for (size_t i = 0; i < 3; i++) {
         struct link *l;
-        assert_int_equal(link_tls_connect(&l, cc, address, "h-1", 2 * NS_PER_S, NULL), 0);
+        assert_int_equal(link_tls_connect(&l, cc, address, "h-1", 0, 2 * NS_PER_S, NULL), 0);
         int got = accept(fd, NULL, NULL), rc;
         unsigned char record[7];
         tls_alert_encode(record, all[i].alert);
@@ -311,7 +311,7 @@ static void test_alerts_in_the_clear_and_silence(void **state)
         l->ops->free(l);
     }
     struct link *l;
-    assert_int_equal(link_tls_connect(&l, cc, address, "h-1", 50 * NS_PER_MS, NULL), 0);
+    assert_int_equal(link_tls_connect(&l, cc, address, "h-1", 0, 50 * NS_PER_MS, NULL), 0);
     int rc;
     do
         poll(NULL, 0, 10);
@@ -320,7 +320,7 @@ static void test_alerts_in_the_clear_and_silence(void **state)
     l->ops->free(l);
     close(fd);
     struct error err = {""};
-    rc = link_tls_connect(&l, cc, address, "h-1", NS_PER_S, &err); /* nobody listens any more */
+    rc = link_tls_connect(&l, cc, address, "h-1", 0, NS_PER_S, &err); /* nobody listens any more */
     if (!rc) {
         while ((rc = link_tls_handshake(l)) == -EAGAIN)
             ;
@@ -331,7 +331,7 @@ static void test_alerts_in_the_clear_and_silence(void **state)
     assert_non_null(strstr(err.text, address));
     const char *const bad[] = {"", "host", "host:", ":7443", "host:port", "[::1]", "a:123456"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-        assert_int_equal(link_tls_connect(&l, cc, bad[i], "h-1", NS_PER_S, &err), -EINVAL);
+        assert_int_equal(link_tls_connect(&l, cc, bad[i], "h-1", 0, NS_PER_S, &err), -EINVAL);
     SSL_CTX_free(cc);
     leaf_done(&c);
 }

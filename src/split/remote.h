@@ -6,14 +6,16 @@
 #include "model/params.h"
 #include "split/link.h"
 #include "wire/split_frame.h"
+#include "wire/split_payload.h"
 
 #include <stdint.h>
 
 struct remote_config {
     /* Begins a connection; called by the I/O thread, again and again; must not wait long (a link may connect and shake
      * hands while it is used, as link_tls.h does). Connections break when this link's recv or send says so. */
-    int (*connect)(void *user, struct link **ret, struct error *err);
+    int (*connect)(void *user, enum split_which which, struct link **ret, struct error *err);
     void *user;
+    unsigned install_dscp; /* of a connection's packets while the cloud's half goes up, whatever they are afterwards */
     const char *peer;       /* for people: "203.0.113.9:7443"; copied */
     struct model_cut cut;   /* of the edge's half: the worker must have the other one, of the same step and run */
     uint32_t d;             /* width of a vector */

@@ -447,7 +447,7 @@ static void away_free(struct link *l)
 }
 
 /* The first *user attempts only break. */
-static int connect_turned_away(void *user, struct link **ret, struct error *err)
+static int connect_turned_away(void *user, enum split_which which, struct link **ret, struct error *err)
 {
     static const struct link_ops ops = {away_recv, away_send, away_fd, away_events, away_pending, away_why, away_free};
     struct turned_away *t = calloc(1, sizeof(*t));

@@ -174,7 +174,7 @@ int world_socket(struct world *w)
     return pair[0];
 }
 
-static int world_connect(void *user, struct link **ret, struct error *err)
+static int world_connect(void *user, enum split_which which, struct link **ret, struct error *err)
 {
     struct world *w = user;
     if (atomic_load(&w->cut_off))
