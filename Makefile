@@ -1,6 +1,7 @@
 # The front door. Every target makes sure of its own place first (Debian 13 packages, or the cached Debian 13 root).
 #
-#   make demo     the main job on real input, in plain words       (KEEP=1 leaves it running)
+#   make demo     an alliance of hospitals over this network, beside a plain one, in plain words (KEEP=1 leaves it running)
+#   make demo-split  the split runtime alone: one hospital, one cloud, no network of ours
 #   make demo-network  routers, lanes and the simulator on this machine
 #   make test     everything we check; ends with "N passed, N failed"  (ONLY=pattern runs some of it)
 #   make bench    AREA=split: measurements into build/figures/AREA.json
@@ -12,7 +13,7 @@
 
 IN := tools/root run
 .DEFAULT_GOAL := help
-.PHONY: help accept build demo demo-network test proof bench fuzz lint shell format clean
+.PHONY: help accept build demo demo-split demo-network test proof bench fuzz lint shell format clean
 
 help:
 	@sed -n '3,11p' Makefile | sed 's/^# *//'
@@ -22,6 +23,9 @@ build:
 
 demo:
 	@$(IN) tools/demo
+
+demo-split:
+	@$(IN) tools/demo-split
 
 demo-network:
 	@$(IN) tools/demo-network

@@ -21,7 +21,8 @@ static int read_dscp(struct cli_remote *r, const char *text, struct error *err)
     if (sscanf(text, "%u,%u,%u%c", &r->dscp[SPLIT_INTERACTIVE], &r->dscp[SPLIT_BULK], &r->config.install_dscp, &more) !=
             3 ||
         r->dscp[SPLIT_INTERACTIVE] > 63 || r->dscp[SPLIT_BULK] > 63 || r->config.install_dscp > 63)
-        return error_set(err, 0, "--dscp \"%s\": write three numbers from 0 to 63, for example 46,26,0", text), CLI_USAGE;
+        return error_set(err, 0, "--dscp \"%s\": write three numbers from 0 to 63, for example 46,26,0", text),
+               CLI_USAGE;
     return 0;
 }
 

@@ -20,7 +20,7 @@
 struct cli_remote {
     struct edge_identity *identity;
     int keylog_fd;
-    unsigned dscp[2]; /* by enum split_which */
+    unsigned dscp[2];         /* by enum split_which */
     struct progress progress; /* of installing the cloud's half */
     bool installing;
     struct remote_config config;

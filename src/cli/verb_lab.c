@@ -2,10 +2,12 @@
 #include "cli/verbs.h"
 #include "lab/journal.h"
 #include "lab/run.h"
+#include "scenario/scenario.h"
 #include "scenario/units.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static int run_run(const struct cli_args *args, struct error *err)
@@ -21,6 +23,12 @@ static int run_run(const struct cli_args *args, struct error *err)
         .interrupted = &cli_interrupted,
         .out = stdout,
         .progress = stderr};
+    const char *mode = cli_str(args, "mode");
+    for (unsigned m = 0; mode && m < SCENARIO_MODES; m++)
+        if (!strcmp(mode, scenario_mode_name(m)))
+            o.mode = m + 1;
+    if (mode && !o.mode)
+        return error_set(err, EINVAL, "--mode %s: it is lanes, fifo, ecn or pfc", mode), CLI_USAGE;
     const char *time = cli_str(args, "for");
     if (time && units_time(time, &o.duration_ns))
         return error_set(err, EINVAL, "--for \"%s\": write for example 30s", time), CLI_USAGE;
@@ -47,6 +55,7 @@ const struct cli_verb verb_lab_run = {
     .options =
         (const struct cli_option[]){
             {"for", "TIME", NULL, "run so long instead of the scenario's duration"},
+            {"mode", "NAME", NULL, "how routers treat packets instead of as the scenario says: lanes, fifo, ecn, pfc"},
             {"keep", NULL, NULL, "keep the folder with configurations, logs and what programs said"},
             {"json", NULL, NULL, "print the result as JSON, for machines"},
             {NULL},

@@ -26,7 +26,7 @@ static const char *what_of(const struct scenario *s, const struct scenario_fault
     case SCENARIO_KILL:
     case SCENARIO_RESTART:
     case SCENARIO_RESET:
-        return s->routers[f->what].name;
+        return f->what < s->n_routers ? s->routers[f->what].name : s->programs[f->what - s->n_routers].name;
     case SCENARIO_MOVE:
         return s->vpns[f->what].name;
     default:
@@ -95,7 +95,7 @@ static int move(struct lab_world *w, const struct scenario_fault *f, struct erro
     return lab_ask(w->routers[router].socket, request, NULL, err);
 }
 
-int lab_fault_apply(struct lab_work *k, const struct scenario_fault *f, struct error *err)
+int lab_fault_apply(struct lab_work *k, struct lab_programs *p, const struct scenario_fault *f, struct error *err)
 {
     const struct scenario *s = k->world->plan->scenario;
     switch (f->kind) {
@@ -104,8 +104,12 @@ int lab_fault_apply(struct lab_work *k, const struct scenario_fault *f, struct e
         lab_work_stall(k, f->what, f->kind == SCENARIO_STALL);
         return 0;
     case SCENARIO_KILL:
+        if (f->what >= s->n_routers)
+            return lab_programs_kill(p, f->what - s->n_routers);
         return kill_router(k->world, f->what);
     case SCENARIO_RESTART:
+        if (f->what >= s->n_routers)
+            return lab_programs_restart(p, f->what - s->n_routers, err);
         return k->world->routers[f->what].process.running ? 0 : lab_world_start_router(k->world, f->what, err);
     case SCENARIO_CUT:
         return tell_link(k->world, f->what, "\"set\":\"cut\"", err);

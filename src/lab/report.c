@@ -54,6 +54,24 @@ static void print_work(FILE *to, const struct lab_work_result *w)
         fprintf(to, "  %-18s %u of %u programs failed: %s\n", "", w->failed, w->flows, w->why);
 }
 
+static void print_program(FILE *to, const struct lab_program_result *p)
+{
+    char a[TEXT], b[TEXT], c[TEXT];
+    fprintf(to, "  %-18.18s %-9s %-10s", p->name, p->kind, p->ended ? "well" : "FAILED");
+    if (p->restarts)
+        fprintf(to, " started again %u times;", p->restarts);
+    if (!isnan(p->steps))
+        fprintf(to, " %.0f steps;", p->steps);
+    if (!isnan(p->efficiency))
+        fprintf(to, " efficiency beside elephants %.3f;", p->efficiency);
+    if (!isnan(p->answers))
+        fprintf(to, " %.0f answers, %.0f broken; between tokens %s, p99 %s, longest %s;", p->answers, p->broken,
+            period(a, p->token_p50_ns), period(b, p->token_p99_ns), period(c, p->token_most_ns));
+    if (!isnan(p->canaries))
+        fprintf(to, " found %.0f;", p->canaries);
+    fprintf(to, "%s%s\n", p->why[0] ? " " : "", p->why);
+}
+
 static void in_unit(char to[TEXT], enum scenario_metric m, double v)
 {
     switch (scenario_metric_unit(m)) {
@@ -99,9 +117,17 @@ void lab_result_print(FILE *to, const struct plan *p, const struct lab_result *r
     for (uint32_t i = 0; i < r->n_works; i++)
         if (r->works[i].ran)
             print_work(to, &r->works[i]);
+    if (r->n_programs)
+        fprintf(to, "  %-18s %-9s %-10s\n", "program", "kind", "ended");
+    for (uint32_t i = 0; i < r->n_programs; i++)
+        print_program(to, &r->programs[i]);
     if (r->routers.known)
         fprintf(to, "lanes: %llu packets dropped in lanes, fullest %.3f of its W; %llu dropped by routers in all\n",
             (unsigned long long)r->routers.lane_drops, r->routers.peak_over_w, (unsigned long long)r->routers.drops);
+    for (int i = 0; r->routers.known && i < LOSS_REASONS; i++)
+        if (r->routers.by_reason[i])
+            fprintf(to, "  lost: %llu %s\n", (unsigned long long)r->routers.by_reason[i],
+                loss_reason_name((enum loss_reason)i));
     if (s->n_expect)
         fprintf(to, "expectations:\n");
     for (uint32_t i = 0; i < s->n_expect; i++)
@@ -144,6 +170,29 @@ static yyjson_mut_val *work(yyjson_mut_doc *d, const struct lab_work_result *w)
     return o;
 }
 
+static yyjson_mut_val *program(yyjson_mut_doc *d, const struct lab_program_result *p)
+{
+    yyjson_mut_val *o = yyjson_mut_obj(d);
+    yyjson_mut_obj_add_str(d, o, "name", p->name);
+    yyjson_mut_obj_add_str(d, o, "kind", p->kind);
+    yyjson_mut_obj_add_bool(d, o, "ended_well", p->ended);
+    yyjson_mut_obj_add_uint(d, o, "restarts", p->restarts);
+    put_real(d, o, "steps", p->steps);
+    put_real(d, o, "efficiency", p->efficiency);
+    put_real(d, o, "token_p50_ns", p->token_p50_ns);
+    put_real(d, o, "token_p99_ns", p->token_p99_ns);
+    put_real(d, o, "token_most_ns", p->token_most_ns);
+    put_real(d, o, "first_p99_ns", p->first_p99_ns);
+    put_real(d, o, "answers", p->answers);
+    put_real(d, o, "broken", p->broken);
+    put_real(d, o, "canaries", p->canaries);
+    if (p->why[0])
+        yyjson_mut_obj_add_str(d, o, "why", p->why);
+    if (p->said)
+        yyjson_mut_obj_add_val(d, o, "said", yyjson_val_mut_copy(d, yyjson_doc_get_root(p->said)));
+    return o;
+}
+
 static yyjson_mut_val *verdict(yyjson_mut_doc *d, const struct scenario_expect *e, const struct lab_verdict *v)
 {
     yyjson_mut_val *o = yyjson_mut_obj(d);
@@ -174,11 +223,18 @@ int lab_result_json(FILE *to, const struct plan *p, const struct lab_result *r, 
         put_real(d, o, "late_p50_ns", (double)r->routers.late_p50_ns);
         put_real(d, o, "late_p999_ns", (double)r->routers.late_p999_ns);
         put_real(d, o, "late_most_ns", (double)r->routers.late_most_ns);
+        yyjson_mut_val *losses = yyjson_mut_obj_add_obj(d, o, "losses");
+        for (int i = 0; i < LOSS_REASONS; i++)
+            if (r->routers.by_reason[i])
+                yyjson_mut_obj_add_uint(d, losses, loss_reason_name((enum loss_reason)i), r->routers.by_reason[i]);
     }
     yyjson_mut_val *works = yyjson_mut_obj_add_arr(d, o, "workloads");
     for (uint32_t i = 0; i < r->n_works; i++)
         if (r->works[i].ran)
             yyjson_mut_arr_append(works, work(d, &r->works[i]));
+    yyjson_mut_val *programs = yyjson_mut_obj_add_arr(d, o, "programs");
+    for (uint32_t i = 0; i < r->n_programs; i++)
+        yyjson_mut_arr_append(programs, program(d, &r->programs[i]));
     yyjson_mut_val *expect = yyjson_mut_obj_add_arr(d, o, "expectations");
     for (uint32_t i = 0; i < p->scenario->n_expect; i++)
         yyjson_mut_arr_append(expect, verdict(d, &p->scenario->expect[i], &v[i]));

@@ -215,7 +215,7 @@ static void read_flow(struct lab_work_result *r, struct span *s, double *seconds
         note_failure(r, &f->source, "said nothing that can be read");
 }
 
-int lab_result_read(struct lab_result *ret, const struct lab_work *k, struct error *err)
+int lab_result_read(struct lab_result *ret, const struct lab_work *k, const struct lab_programs *p, struct error *err)
 {
     const struct scenario *s = k->world->plan->scenario;
     struct lab_work_result *works = calloc(s->n_workloads + 1, sizeof(*works));
@@ -235,12 +235,20 @@ int lab_result_read(struct lab_result *ret, const struct lab_work *k, struct err
     }
     ret->works = works;
     ret->n_works = s->n_workloads;
-    return 0;
+    int rc = lab_result_programs(ret, k, p, err);
+    if (rc)
+        lab_result_done(ret);
+    return rc;
 }
 
 void lab_result_done(struct lab_result *r)
 {
     free(r->works);
+    for (uint32_t i = 0; i < r->n_programs; i++)
+        yyjson_doc_free(r->programs[i].said);
+    free(r->programs);
+    r->programs = NULL;
+    r->n_programs = 0;
     r->works = NULL;
     r->n_works = 0;
 }
@@ -275,9 +283,41 @@ static double of_work(const struct lab_work_result *r, enum scenario_metric m)
     }
 }
 
+static double of_program(const struct lab_program_result *p, enum scenario_metric m)
+{
+    switch (m) {
+    case SCENARIO_ENDED:
+        return p->ended;
+    case SCENARIO_STEPS:
+        return p->steps;
+    case SCENARIO_RESTARTS:
+        return p->restarts;
+    case SCENARIO_EFFICIENCY:
+        return p->efficiency;
+    case SCENARIO_TOKEN_P50:
+        return p->token_p50_ns;
+    case SCENARIO_TOKEN_P99:
+        return p->token_p99_ns;
+    case SCENARIO_TOKEN_MOST:
+        return p->token_most_ns;
+    case SCENARIO_FIRST_P99:
+        return p->first_p99_ns;
+    case SCENARIO_ANSWERS:
+        return p->answers;
+    case SCENARIO_BROKEN:
+        return p->broken;
+    case SCENARIO_CANARIES:
+        return p->canaries;
+    default:
+        return NAN;
+    }
+}
+
 double lab_result_metric(const struct lab_result *r, const struct scenario_expect *e)
 {
     const struct lab_router_totals *t = &r->routers;
+    if (scenario_metric_of_program(e->metric))
+        return e->program < r->n_programs ? of_program(&r->programs[e->program], e->metric) : NAN;
     if (e->metric == SCENARIO_LANE_DROPS)
         return t->known ? (double)t->lane_drops : NAN;
     if (e->metric == SCENARIO_PEAK_OVER_W)

@@ -2,10 +2,13 @@
 #ifndef MERIDIAN_LAB_RESULT_H
 #define MERIDIAN_LAB_RESULT_H
 
+#include "lab/program.h"
 #include "lab/work.h"
+#include "telemetry/loss.h"
 #include "telemetry/quantile.h"
 
 #include <stdio.h>
+#include <yyjson.h>
 
 struct lab_work_result {
     const char *name, *type;
@@ -22,9 +25,20 @@ struct lab_work_result {
     char why[300]; /* of the first failure */
 };
 
+/* NAN: not known, or no figure of its kind. */
+struct lab_program_result {
+    const char *name, *kind;
+    bool ended;        /* well, or served to the end */
+    unsigned restarts; /* how often it was started again */
+    double steps, efficiency, token_p50_ns, token_p99_ns, token_most_ns, first_p99_ns, answers, broken, canaries;
+    yyjson_doc *said; /* the last line of its stdout, if that is JSON; NULL */
+    char why[300];    /* of one that did not end well */
+};
+
 struct lab_router_totals {
     bool known;
     uint64_t lane_drops, drops;
+    uint64_t by_reason[LOSS_REASONS];                /* of drops */
     double peak_over_w;                              /* of what was seen now and then: it may have been more between */
     int64_t late_p50_ns, late_p999_ns, late_most_ns; /* how late workers woke for their timers: the latest router's */
 };
@@ -32,13 +46,18 @@ struct lab_router_totals {
 struct lab_result {
     struct lab_work_result *works; /* by scenario index */
     uint32_t n_works;
+    struct lab_program_result *programs; /* by scenario index */
+    uint32_t n_programs;
     struct lab_router_totals routers;
     int64_t elapsed_ns;
     struct quantile gaps; /* how late this process was woken: what every process here suffered */
 };
 
 /* Reads the files of the programs, which have ended. -ENOMEM. */
-int lab_result_read(struct lab_result *ret, const struct lab_work *k, struct error *err);
+int lab_result_read(struct lab_result *ret, const struct lab_work *k, const struct lab_programs *p, struct error *err);
+/* The programs' part of it. */
+int lab_result_programs(
+    struct lab_result *ret, const struct lab_work *k, const struct lab_programs *p, struct error *err);
 void lab_result_done(struct lab_result *r);
 
 /* What an expectation's metric is here. NAN: it cannot be known here. */

@@ -41,11 +41,42 @@ static const char *text6(char to[IP_TEXT_SIZE], const struct ip6 *a)
     return ip6_print(to, a);
 }
 
+static const char *machine_at(const struct plan *p, uint32_t router, uint32_t port)
+{
+    for (uint32_t h = 0; h < p->scenario->n_hosts; h++)
+        if (p->hosts[h].router == router && p->hosts[h].port == port && p->scenario->hosts[h].machine)
+            return p->scenario->hosts[h].machine;
+    return NULL;
+}
+
+/* Cables of a machine are counted in the order of its hosts. */
+void lab_port_device(char ret[16], const struct plan *p, uint32_t router, uint32_t port)
+{
+    const char *machine = machine_at(p, router, port);
+    unsigned before = 0;
+    for (uint32_t h = 0; h < p->scenario->n_hosts && machine; h++) {
+        const struct plan_host *x = &p->hosts[h];
+        const char *of = p->scenario->hosts[h].machine;
+        if (!of || strcmp(of, machine) != 0)
+            continue;
+        if (x->router == router && x->port == port)
+            break;
+        bool seen = false; /* another host with the same cable */
+        for (uint32_t k = 0; k < h; k++)
+            seen |= p->hosts[k].router == x->router && p->hosts[k].port == x->port;
+        before += !seen;
+    }
+    snprintf(ret, 16, "eth%u", before);
+}
+
 void lab_port_name(char ret[72], const struct plan *p, uint32_t router, uint32_t port)
 {
     const struct plan_port *at = &p->routers[router].ports[port];
     const struct scenario *s = p->scenario;
-    if (at->access)
+    const char *machine = at->access ? machine_at(p, router, port) : NULL;
+    if (machine)
+        snprintf(ret, 72, "%.60s", machine);
+    else if (at->access)
         snprintf(ret, 72, "%.30s-%.30s", s->routers[router].name, at->name);
     else
         snprintf(ret, 72, "%.60s", s->links[at->link].name);
@@ -111,11 +142,13 @@ static void core_port(struct writer *w, uint32_t number)
 static void access_port(struct writer *w, uint32_t number)
 {
     const struct plan_port *p = &w->r->ports[number];
-    char key[16], name[72];
+    char key[16], name[72], device[16];
+    uint32_t at = (uint32_t)(w->r - w->f->plan->routers);
     port_key(key, w, number);
-    lab_port_name(name, w->f->plan, (uint32_t)(w->r - w->f->plan->routers), number);
+    lab_port_name(name, w->f->plan, at, number);
+    lab_port_device(device, w->f->plan, at, number);
     put(w, "  - name: %s # %s\n    kind: access\n", key, p->name);
-    put(w, "    tap:\n      device: " LAB_DEVICE "\n      namespace: %s-%s\n      keep: yes\n", w->f->run, name);
+    put(w, "    tap:\n      device: %s\n      namespace: %s-%s\n      keep: yes\n", device, w->f->run, name);
     put(w, "    rate: %llu bit/s\n    mtu: %u\n    mac: \"" MAC_FORMAT "\"\n", (unsigned long long)p->rate_bps, p->mtu,
         MAC_BYTES(p->mac));
     if (!p->pfc_priorities)

@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include "scenario/plan.h"
 
-#define LAB_DEVICE "eth0" /* of every host */
+#define LAB_DEVICE "eth0" /* of every host that has one cable */
 
 struct lab_router_file {
     const struct plan *plan; /* plan_for_lab was done */
@@ -18,7 +18,9 @@ struct lab_router_file {
 /* Appends the file of router `at`. -ENOMEM. */
 int lab_router_file(struct buf *to, const struct lab_router_file *f, uint32_t at);
 
-/* "ROUTER-PORT": what an access port, its namespace and the hosts' place are called. */
+/* What an access port's namespace is called: "ROUTER-PORT", or as the machine that its hosts are part of; and its device
+ * there: a machine has several. Of a core port: its link's name. */
 void lab_port_name(char ret[72], const struct plan *p, uint32_t router, uint32_t port);
+void lab_port_device(char ret[16], const struct plan *p, uint32_t router, uint32_t port);
 
 #endif

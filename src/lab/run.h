@@ -11,6 +11,7 @@
 struct lab_run_options {
     const char *program; /* the meridian program: routers and hosts are started from it */
     int64_t duration_ns; /* 0: the scenario's */
+    unsigned mode;       /* enum scenario_mode + 1 instead of the scenario's; 0: the scenario's */
     bool keep;           /* the folder with configurations and logs stays */
     bool json;
     const volatile int *interrupted;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct counts {
-    uint64_t lane_drops, drops;
+    uint64_t lane_drops, drops, by_reason[LOSS_REASONS];
 };
 
 struct watched {
@@ -62,6 +62,7 @@ static bool read_losses(const char *socket, struct counts *ret)
             packets = yyjson_get_uint(yyjson_obj_get(o, "cells"));
         c.lane_drops += in_lane(r) ? packets : 0;
         c.drops += is_loss(r) ? packets : 0;
+        c.by_reason[r] += is_loss(r) ? packets : 0;
     }
     yyjson_doc_free(d);
     *ret = c;
@@ -116,6 +117,9 @@ void lab_watch_look(struct lab_watch *v)
         if (v->begun) {
             v->sum.drops += now.drops - w->last.drops;
             v->sum.lane_drops += now.lane_drops - w->last.lane_drops;
+            for (int k = 0; k < LOSS_REASONS; k++)
+                v->sum.by_reason[k] +=
+                    now.by_reason[k] > w->last.by_reason[k] ? now.by_reason[k] - w->last.by_reason[k] : 0;
             look_at_lanes(v, r->socket);
         }
         w->last = now;
@@ -150,6 +154,7 @@ void lab_watch_totals(const struct lab_watch *v, struct lab_router_totals *ret)
 {
     *ret = (struct lab_router_totals){
         .known = true, .lane_drops = v->sum.lane_drops, .drops = v->sum.drops, .peak_over_w = v->peak_over_w};
+    memcpy(ret->by_reason, v->sum.by_reason, sizeof(ret->by_reason));
     for (uint32_t i = 0; i < v->world->plan->scenario->n_routers; i++)
         ret->known &= v->routers[i].answered;
     for (uint32_t i = 0; i < v->world->plan->scenario->n_routers; i++)

@@ -7,6 +7,8 @@
 #include "wire/ip_text.h"
 
 #include <errno.h>
+#include <libgen.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,7 +36,7 @@ __attribute__((format(printf, 2, 3))) static void say(const struct lab_world_opt
 /* --- routers --- */
 
 /* Makes each router's key, of which the others learn the public half. */
-static int make_keys(struct lab_world *w, char (*keys)[72], struct error *err)
+static int make_keys(struct lab_world *w, struct error *err)
 {
     const struct scenario *s = w->plan->scenario;
     int rc = 0;
@@ -46,41 +48,36 @@ static int make_keys(struct lab_world *w, char (*keys)[72], struct error *err)
         const char *argv[] = {w->program, "router", "key", path, NULL};
         rc = lab_command(argv, NULL, &out, err);
         if (!rc)
-            snprintf(keys[i], sizeof(keys[i]), "%.64s", buf_str(&out));
+            snprintf(w->routers[i].key, sizeof(w->routers[i].key), "%.64s", buf_str(&out));
         buf_done(&out);
     }
     return rc;
 }
 
-static int write_files(struct lab_world *w, const char *const *keys, struct error *err)
+int lab_world_write_router(struct lab_world *w, uint32_t router, struct error *err)
 {
     const struct scenario *s = w->plan->scenario;
+    const char **keys = calloc(s->n_routers + 1, sizeof(*keys));
+    struct buf b = {0};
+    char name[128], path[LAB_PATH_SIZE];
+    for (uint32_t i = 0; keys && i < s->n_routers; i++)
+        keys[i] = w->routers[i].key;
     const struct lab_router_file f = {
         .plan = w->plan, .folder = lab_journal_folder(w->journal), .run = lab_journal_run(w->journal), .keys = keys};
-    int rc = 0;
-    for (uint32_t i = 0; i < s->n_routers && !rc; i++) {
-        struct buf b = {0};
-        char name[128], path[LAB_PATH_SIZE];
-        snprintf(name, sizeof(name), "%.100s.yaml", s->routers[i].name);
-        lab_journal_path(w->journal, path, name);
-        rc = lab_router_file(&b, &f, i) ? error_set(err, ENOMEM, "out of memory") : 0;
-        rc = rc ? rc : file_write(path, b.data, b.len, 0644, err);
-        buf_done(&b);
-    }
+    snprintf(name, sizeof(name), "%.100s.yaml", s->routers[router].name);
+    lab_journal_path(w->journal, path, name);
+    int rc = !keys || lab_router_file(&b, &f, router) ? error_set(err, ENOMEM, "out of memory") : 0;
+    rc = rc ? rc : file_write(path, b.data, b.len, 0644, err);
+    buf_done(&b);
+    free(keys);
     return rc;
 }
 
 static int all_keys_and_files(struct lab_world *w, struct error *err)
 {
-    uint32_t n = w->plan->scenario->n_routers;
-    char(*keys)[72] = calloc(n + 1, sizeof(*keys));
-    const char **list = calloc(n + 1, sizeof(*list));
-    int rc = keys && list ? make_keys(w, keys, err) : error_set(err, ENOMEM, "out of memory");
-    for (uint32_t i = 0; i < n && !rc; i++)
-        list[i] = keys[i];
-    rc = rc ? rc : write_files(w, list, err);
-    free(list);
-    free(keys);
+    int rc = make_keys(w, err);
+    for (uint32_t i = 0; i < w->plan->scenario->n_routers && !rc; i++)
+        rc = lab_world_write_router(w, i, err);
     return rc;
 }
 
@@ -124,6 +121,19 @@ int lab_world_check(struct lab_world *w, struct error *err)
 
 /* --- namespaces --- */
 
+/* Is there a namespace of this name already? */
+static bool of_machine(const struct lab_world *w, const char *name, struct lab_ns *ret)
+{
+    char full[sizeof(ret->name)];
+    snprintf(full, sizeof(full), "%s-%.64s", lab_journal_run(w->journal), name);
+    for (uint32_t i = 0; i + 1 < w->n_places; i++)
+        if (!strcmp(w->places[i].ns.name, full)) {
+            *ret = w->places[i].ns;
+            return true;
+        }
+    return false;
+}
+
 static int make_namespaces(struct lab_world *w, struct error *err)
 {
     const struct plan *p = w->plan;
@@ -141,6 +151,9 @@ static int make_namespaces(struct lab_world *w, struct error *err)
             char port[72];
             *place = (struct lab_place){.router = i, .port = k};
             lab_port_name(port, p, i, k);
+            lab_port_device(place->device, p, i, k);
+            if (of_machine(w, port, &place->ns))
+                continue;
             rc = lab_ns_create(&place->ns, w->journal, port, err);
             /* before its device appears: addresses are good at once */
             rc = rc ? rc : lab_ns_sysctl(&place->ns, "net/ipv6/conf/default/accept_dad", "0", err);
@@ -161,14 +174,48 @@ const char *lab_world_ns(const struct lab_world *w, uint32_t host)
 /* --- hosts --- */
 
 static int append_address(
-    struct buf *b, const struct ip_prefix *address, const struct ip_addr *gateway, const char *device)
-{
+    struct buf *b, const struct ip_prefix *address, const struct ip_addr *gateway, const char *device, unsigned table)
+{ /* table 0: the only cable; otherwise its way is for what comes from this address */
     char a[IP_TEXT_SIZE], g[IP_TEXT_SIZE];
     if (!address->family)
         return 0;
     bool v6 = address->family == IP_V6;
-    return buf_printf(b, "address replace %s dev %s%s\nroute replace %s via %s dev %s\n", ip_prefix_print(a, address),
-        device, v6 ? " nodad" : "", v6 ? "::/0" : "0.0.0.0/0", ip_addr_print(g, gateway), device);
+    const char *all = v6 ? "::/0" : "0.0.0.0/0";
+    int rc = buf_printf(b, "address replace %s dev %s%s\n", ip_prefix_print(a, address), device, v6 ? " nodad" : "");
+    rc = rc ? rc : buf_printf(b, "route replace %s via %s dev %s", all, ip_addr_print(g, gateway), device);
+    rc = rc || !table ? rc : buf_printf(b, " table %u", table);
+    return rc ? rc : buf_append(b, "\n", 1);
+}
+
+/* What a machine begins itself finds its cable by where it goes: the other subnets of the cable's VPN. */
+static int append_routes(struct buf *b, const struct lab_world *w, uint32_t host, const char *device)
+{
+    const struct plan_host *h = &w->plan->hosts[host];
+    const struct plan_router *r = &w->plan->routers[h->router];
+    uint32_t vrf = w->plan->scenario->vpns[w->plan->scenario->hosts[host].vpn].vrf;
+    int rc = 0;
+    for (uint32_t i = 0; i < r->n_routes && !rc; i++) {
+        const struct plan_route *x = &r->routes[i];
+        const struct ip_addr *gateway = x->prefix.family == IP_V6 ? &h->gateway6 : &h->gateway4;
+        char a[IP_TEXT_SIZE], g[IP_TEXT_SIZE];
+        if (x->vrf == vrf && x->kind == PLAN_ROUTE_REMOTE && gateway->family)
+            rc = buf_printf(b, "route replace %s via %s dev %s\n", ip_prefix_print(a, &x->prefix),
+                ip_addr_print(g, gateway), device);
+    }
+    return rc;
+}
+
+/* A machine with cables into several VPNs, whose addresses may be the same there: what it sends leaves by the cable whose
+ * address it comes from. */
+static int rule(const struct lab_ns *ns, const struct ip_prefix *address, unsigned table, struct error *err)
+{
+    char a[IP_TEXT_SIZE], t[16];
+    if (!table || !address->family)
+        return 0;
+    ip_addr_print(a, &(struct ip_addr){address->family, address->a});
+    snprintf(t, sizeof(t), "%u", table);
+    const char *family = address->family == IP_V6 ? "-6" : "-4";
+    return lab_ip(err, "-n", ns->name, family, "rule", "add", "from", a, "lookup", t, NULL);
 }
 
 /* One after another: hosts that share a port share its device, unless a VLAN keeps them apart. */
@@ -178,28 +225,54 @@ static int configure_host(struct lab_world *w, uint32_t host, struct error *err)
     const struct scenario_host *in = &w->plan->scenario->hosts[host];
     const struct lab_ns *ns = &w->places[w->place_of_host[host]].ns;
     struct buf b = {0};
-    char device[16] = LAB_DEVICE;
+    const char *cable = w->places[w->place_of_host[host]].device;
+    unsigned table = in->machine ? host + 1 : 0;
+    char device[16];
     const uint8_t *m = h->mac;
+    snprintf(device, sizeof(device), "%s", cable);
     if (h->vlan) {
         char line[100];
         snprintf(device, sizeof(device), "vlan%u", h->vlan);
-        snprintf(line, sizeof(line), "link add link " LAB_DEVICE " name %s type vlan id %u\n", device, h->vlan);
-        if (lab_ns_ip(ns, "link set " LAB_DEVICE " up\n", err) || lab_ns_ip(ns, line, NULL)) {
+        snprintf(line, sizeof(line), "link set %s up\n", cable);
+        int up = lab_ns_ip(ns, line, err);
+        snprintf(line, sizeof(line), "link add link %s name %s type vlan id %u\n", cable, device, h->vlan);
+        if (up || lab_ns_ip(ns, line, NULL)) {
             w->bare[host] = true;
             return 0;
         }
     }
     int rc = buf_printf(&b, "link set %s address %02x:%02x:%02x:%02x:%02x:%02x mtu %u up\n", device, m[0], m[1], m[2],
         m[3], m[4], m[5], in->mtu);
-    rc = rc ? rc : append_address(&b, &h->address4, &h->gateway4, device);
-    rc = rc ? rc : append_address(&b, &h->address6, &h->gateway6, device);
+    rc = rc ? rc : append_address(&b, &h->address4, &h->gateway4, device, table);
+    rc = rc ? rc : append_address(&b, &h->address6, &h->gateway6, device, table);
+    rc = rc || !table ? rc : append_routes(&b, w, host, device);
     rc = rc ? error_set(err, ENOMEM, "out of memory") : lab_ns_ip(ns, buf_str(&b), err);
     buf_done(&b);
+    rc = rc ? rc : rule(ns, &h->address4, table, err);
+    rc = rc ? rc : rule(ns, &h->address6, table, err);
     rc = rc ? rc : lab_ns_sysctl(ns, "net/ipv4/tcp_ecn", in->ecn ? "1" : "0", err);
     /* Windows for long links. */
     rc = rc ? rc : lab_ns_sysctl(ns, "net/ipv4/tcp_rmem", "4096 262144 134217728", err);
     rc = rc ? rc : lab_ns_sysctl(ns, "net/ipv4/tcp_wmem", "4096 262144 134217728", err);
     return rc ? error_prefix(err, rc, "host %s", in->name) : 0;
+}
+
+/* Pair i of hosts that will talk: of a flow, or of a program and the one that it needs. */
+static bool pair_of(const struct lab_world *w, uint32_t i, uint32_t *ret_from, uint32_t *ret_to)
+{
+    const struct scenario *s = w->plan->scenario;
+    if (i < w->plan->n_flows) {
+        *ret_from = w->plan->flows[i].from;
+        *ret_to = w->plan->flows[i].to;
+        return true;
+    }
+    const struct scenario_program *p = &s->programs[i - w->plan->n_flows];
+    uint32_t other = p->cloud != SCENARIO_NONE ? p->cloud : p->edge != SCENARIO_NONE ? p->edge : p->to;
+    if (other == SCENARIO_NONE)
+        return false;
+    *ret_from = p->host;
+    *ret_to = scenario_reached_at(s, s->programs[other].host, s->hosts[p->host].vpn);
+    return lab_world_ns(w, *ret_from) != lab_world_ns(w, *ret_to);
 }
 
 /* A host reaches another as soon as one reply comes; pings of all pairs run beside each other. */
@@ -208,22 +281,22 @@ static int wait_until_reached(struct lab_world *w, struct error *err)
     struct lab_process pings[REACH_MOST];
     uint32_t n = 0, from[REACH_MOST], to[REACH_MOST];
     int rc = 0;
-    for (uint32_t i = 0; i < w->plan->n_flows && n < REACH_MOST && !rc; i++) {
-        const struct plan_flow *f = &w->plan->flows[i];
-        bool known = w->bare[f->from] || w->bare[f->to];
+    for (uint32_t i = 0; i < w->plan->n_flows + w->plan->scenario->n_programs && n < REACH_MOST && !rc; i++) {
+        uint32_t a_host = 0, b_host = 0;
+        bool known = !pair_of(w, i, &a_host, &b_host) || w->bare[a_host] || w->bare[b_host];
         for (uint32_t k = 0; k < n; k++)
-            known |= from[k] == f->from && to[k] == f->to;
+            known |= from[k] == a_host && to[k] == b_host;
         if (known)
             continue;
-        const struct plan_host *h = &w->plan->hosts[f->to];
+        const struct plan_host *h = &w->plan->hosts[b_host];
         const struct ip_prefix *p = h->address4.family ? &h->address4 : &h->address6;
         struct ip_addr a = {p->family, p->a};
         char text[IP_TEXT_SIZE], name[32], seconds[16];
         snprintf(name, sizeof(name), "reach-%u", n);
         snprintf(seconds, sizeof(seconds), "%d", REACH_WITHIN);
-        from[n] = f->from, to[n] = f->to;
+        from[n] = a_host, to[n] = b_host;
         const char *argv[] = {"ping", "-n", "-i", "0.1", "-c", "1", "-w", seconds, ip_addr_print(text, &a), NULL};
-        rc = lab_process_start(&pings[n], w->journal, lab_world_ns(w, f->from), name, argv, err);
+        rc = lab_process_start(&pings[n], w->journal, lab_world_ns(w, a_host), name, argv, err);
         n += !rc;
     }
     for (uint32_t i = 0; i < n && !rc; i++) {
@@ -270,6 +343,10 @@ int lab_world_create(
     w->plan = p;
     w->program = o->program;
     w->interrupted = o->interrupted;
+    char file[LAB_PATH_SIZE];
+    snprintf(file, sizeof(file), "%s", o->scenario_file);
+    if (!realpath(dirname(file), w->scenario_folder))
+        w->scenario_folder[0] = 0;
     w->routers = calloc(s->n_routers + 1, sizeof(*w->routers));
     w->places = calloc(ports + 1, sizeof(*w->places));
     w->place_of_host = calloc(s->n_hosts + 1, sizeof(*w->place_of_host));

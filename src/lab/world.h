@@ -13,12 +13,14 @@ struct lab_router {
     struct lab_process process;
     char socket[LAB_PATH_SIZE]; /* its control socket */
     bool killed;                /* by a fault: its end is no surprise */
+    char key[72];               /* public, hexadecimal */
 };
 
-/* An access port. */
+/* An access port. Those of one machine share its namespace. */
 struct lab_place {
     uint32_t router, port;
     struct lab_ns ns;
+    char device[16];
 };
 
 struct lab_world {
@@ -31,9 +33,12 @@ struct lab_world {
     uint32_t *place_of_host;
     bool *bare; /* by host: the kernel has no address for it (a VLAN where Linux has none): only user-space programs */
     uint32_t n_places;
+    pid_t cloud_pid;            /* of the last cloud that was started; 0: none */
+    char scenario_folder[4096]; /* where its file lies: $SCENARIO of commands */
 };
 
 struct lab_world_options {
+    const char *scenario_file;
     const char *program;
     const volatile int *interrupted;
     void (*say)(void *user, const char *line); /* what is being done; NULL: silence */
@@ -48,6 +53,8 @@ void lab_world_free(struct lab_world *w, bool keep);
 
 /* Again after it was killed; does not wait for its lanes. */
 int lab_world_start_router(struct lab_world *w, uint32_t router, struct error *err);
+/* Its configuration file, from the plan as it is now. */
+int lab_world_write_router(struct lab_world *w, uint32_t router, struct error *err);
 /* -ECHILD when a router has ended that nobody killed. */
 int lab_world_check(struct lab_world *w, struct error *err);
 

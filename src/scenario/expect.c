@@ -8,7 +8,7 @@
 static const struct {
     const char *name;
     enum scenario_unit unit;
-    bool needs_workload, may_alone;
+    bool needs_workload, may_alone, of_program;
 } metrics[SCENARIO_METRICS] = {
     [SCENARIO_LANE_DROPS] = {"lane_drops", SCENARIO_COUNT, false, false},
     [SCENARIO_DROPS] = {"drops", SCENARIO_COUNT, false, false},
@@ -24,6 +24,17 @@ static const struct {
     [SCENARIO_RAMP] = {"ramp", SCENARIO_TIME, true, false},
     [SCENARIO_PEAK_OVER_W] = {"peak_over_w", SCENARIO_SHARE, false, false},
     [SCENARIO_UNACCOUNTED] = {"unaccounted", SCENARIO_COUNT, false, false},
+    [SCENARIO_ENDED] = {"ended", SCENARIO_COUNT, false, false, true},
+    [SCENARIO_STEPS] = {"steps", SCENARIO_COUNT, false, false, true},
+    [SCENARIO_RESTARTS] = {"restarts", SCENARIO_COUNT, false, false, true},
+    [SCENARIO_EFFICIENCY] = {"efficiency", SCENARIO_SHARE, false, false, true},
+    [SCENARIO_TOKEN_P50] = {"token_p50", SCENARIO_TIME, false, false, true},
+    [SCENARIO_TOKEN_P99] = {"token_p99", SCENARIO_TIME, false, false, true},
+    [SCENARIO_TOKEN_MOST] = {"token_most", SCENARIO_TIME, false, false, true},
+    [SCENARIO_FIRST_P99] = {"first_p99", SCENARIO_TIME, false, false, true},
+    [SCENARIO_ANSWERS] = {"answers", SCENARIO_COUNT, false, false, true},
+    [SCENARIO_BROKEN] = {"broken", SCENARIO_COUNT, false, false, true},
+    [SCENARIO_CANARIES] = {"canaries", SCENARIO_COUNT, false, false, true},
 };
 
 static const struct {
@@ -34,6 +45,11 @@ static const struct {
 enum scenario_unit scenario_metric_unit(enum scenario_metric m)
 {
     return metrics[m].unit;
+}
+
+bool scenario_metric_of_program(enum scenario_metric m)
+{
+    return metrics[m].of_program;
 }
 
 static bool compare(enum scenario_op op, double a, double b)
@@ -69,18 +85,24 @@ static int metric(const struct place *p, const struct scenario *s, const char **
     if (m == SCENARIO_METRICS)
         return place_bad(p, "expectation", e->text, "begins with no metric (docs/scenarios.md lists them)");
     e->metric = (enum scenario_metric)m;
-    e->workload = SCENARIO_NONE;
+    e->workload = e->program = SCENARIO_NONE;
     *at += n;
     if (**at == '(') {
         n = strcspn(*at + 1, ")");
         if ((*at)[1 + n] != ')' || n >= sizeof(name))
             return place_bad(p, "expectation", e->text, "lacks the closing bracket");
         memcpy(name, *at + 1, n);
-        e->workload = scenario_workload_find(s, name);
-        if (e->workload == SCENARIO_NONE)
-            return place_bad(p, "expectation", e->text, "names no workload of this scenario");
+        if (metrics[m].of_program)
+            e->program = scenario_program_find(s, name);
+        else
+            e->workload = scenario_workload_find(s, name);
+        if (e->workload == SCENARIO_NONE && e->program == SCENARIO_NONE)
+            return place_bad(p, "expectation", e->text,
+                metrics[m].of_program ? "names no program of this scenario" : "names no workload of this scenario");
         *at += n + 2;
     }
+    if (metrics[m].of_program && e->program == SCENARIO_NONE)
+        return place_bad(p, "expectation", e->text, "must say of which program");
     if (metrics[m].needs_workload && e->workload == SCENARIO_NONE)
         return place_bad(p, "expectation", e->text, "must say of which workload");
     return 0;

@@ -49,9 +49,9 @@ static const cyaml_schema_field_t link_fields[] = {TEXT(file_link, name), TEXT(f
     TEXT(file_link, group), QUALITY(file_link), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t host_fields[] = {TEXT(file_host, name), TEXT(file_host, kind),
-    TEXT(file_host, router), TEXT(file_host, vpn), TEXT(file_host, port), TEXT(file_host, vlan),
-    TEXT(file_host, address), TEXT(file_host, rate), TEXT(file_host, length), TEXT(file_host, delay),
-    TEXT(file_host, mtu), TEXT(file_host, ecn), TEXT(file_host, pfc), CYAML_FIELD_END};
+    TEXT(file_host, router), TEXT(file_host, vpn), TEXT(file_host, port), TEXT(file_host, machine),
+    TEXT(file_host, vlan), TEXT(file_host, address), TEXT(file_host, rate), TEXT(file_host, length),
+    TEXT(file_host, delay), TEXT(file_host, mtu), TEXT(file_host, ecn), TEXT(file_host, pfc), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t class_fields[] = {TEXT_AS("class", file_class, class_), TEXT(file_class, guarantee),
     TEXT(file_class, cap), TEXT(file_class, rate), TEXT(file_class, window_least), TEXT(file_class, priority),
@@ -75,6 +75,12 @@ static const cyaml_schema_field_t workload_fields[] = {TEXT(file_workload, name)
     TEXT(file_workload, burst), TEXT(file_workload, pause), TEXT(file_workload, stagger), TEXT(file_workload, settle),
     TEXT(file_workload, command), TEXT(file_workload, server), CYAML_FIELD_END};
 
+static const cyaml_schema_field_t program_fields[] = {TEXT(file_program, name), TEXT(file_program, kind),
+    TEXT(file_program, host), TEXT(file_program, cloud), TEXT(file_program, edge), TEXT(file_program, to),
+    TEXT(file_program, after), TEXT(file_program, start), TEXT(file_program, duration), TEXT(file_program, model),
+    TEXT(file_program, half), TEXT(file_program, data), TEXT(file_program, users), TEXT(file_program, tokens),
+    TEXT(file_program, options), TEXT(file_program, command), TEXT(file_program, ready), CYAML_FIELD_END};
+
 static const cyaml_schema_field_t fault_fields[] = {TEXT(file_fault, at), TEXT(file_fault, fault), TEXT(file_fault, of),
     TEXT_AS("for", file_fault, for_), TEXT_AS("class", file_fault, class_), TEXT(file_fault, from_path),
     TEXT(file_fault, to_path), QUALITY(file_fault), CYAML_FIELD_END};
@@ -82,16 +88,19 @@ static const cyaml_schema_field_t fault_fields[] = {TEXT(file_fault, at), TEXT(f
 #define ENTRY(name) {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct file_##name, name##_fields)}
 static const cyaml_schema_value_t site_value = ENTRY(site), router_value = ENTRY(router), link_value = ENTRY(link),
                                   host_value = ENTRY(host), vpn_value = ENTRY(vpn), path_value = ENTRY(path),
-                                  workload_value = ENTRY(workload), fault_value = ENTRY(fault);
+                                  workload_value = ENTRY(workload), program_value = ENTRY(program),
+                                  fault_value = ENTRY(fault);
 
 static const cyaml_schema_field_t scenario_fields[] = {TEXT(file_scenario, name), TEXT(file_scenario, about),
     TEXT(file_scenario, seed), TEXT(file_scenario, duration), TEXT(file_scenario, mode), TEXT(file_scenario, hello),
     TEXT(file_scenario, silence), TEXT(file_scenario, watchdog), TEXT(file_scenario, control_loss),
-    TEXT(file_scenario, bgp_hold), TEXT(file_scenario, bgp_restart), SECTION(file_scenario, sites, site_value),
-    SECTION(file_scenario, routers, router_value), SECTION(file_scenario, links, link_value),
-    SECTION(file_scenario, hosts, host_value), SECTION(file_scenario, vpns, vpn_value),
-    SECTION(file_scenario, paths, path_value), SECTION(file_scenario, workloads, workload_value),
-    SECTION(file_scenario, faults, fault_value), LIST(file_scenario, expect), CYAML_FIELD_END};
+    TEXT(file_scenario, bgp_hold), TEXT(file_scenario, bgp_restart), TEXT(file_scenario, heal),
+    SECTION(file_scenario, sites, site_value), SECTION(file_scenario, routers, router_value),
+    SECTION(file_scenario, links, link_value), SECTION(file_scenario, hosts, host_value),
+    SECTION(file_scenario, vpns, vpn_value), SECTION(file_scenario, paths, path_value),
+    SECTION(file_scenario, workloads, workload_value), LIST(file_scenario, setup),
+    SECTION(file_scenario, programs, program_value), SECTION(file_scenario, faults, fault_value),
+    LIST(file_scenario, expect), CYAML_FIELD_END};
 
 static const cyaml_schema_value_t scenario_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct file_scenario, scenario_fields)};

@@ -28,7 +28,7 @@ struct file_link {
 };
 
 struct file_host {
-    file_text name, kind, router, vpn, port, vlan, address, rate, length, delay, mtu, ecn, pfc;
+    file_text name, kind, router, vpn, port, machine, vlan, address, rate, length, delay, mtu, ecn, pfc;
 };
 
 struct file_class {
@@ -52,13 +52,18 @@ struct file_workload {
         stagger, settle, command, server;
 };
 
+struct file_program {
+    file_text name, kind, host, cloud, edge, to, after, start, duration, model, half, data, users, tokens, options,
+        command, ready;
+};
+
 struct file_fault {
     file_text at, fault, of, for_, class_, from_path, to_path;
     file_text loss, bit_errors, duplicate, reorder, jitter, control_loss, control_duplicate, control_reorder;
 };
 
 struct file_scenario {
-    file_text name, about, seed, duration, mode, hello, silence, watchdog, control_loss, bgp_hold, bgp_restart;
+    file_text name, about, seed, duration, mode, hello, silence, watchdog, control_loss, bgp_hold, bgp_restart, heal;
     struct file_site *sites;
     struct file_router *routers;
     struct file_link *links;
@@ -66,8 +71,10 @@ struct file_scenario {
     struct file_vpn *vpns;
     struct file_path *paths;
     struct file_workload *workloads;
+    struct file_list setup;
+    struct file_program *programs;
     struct file_fault *faults;
-    unsigned n_sites, n_routers, n_links, n_hosts, n_vpns, n_paths, n_workloads, n_faults;
+    unsigned n_sites, n_routers, n_links, n_hosts, n_vpns, n_paths, n_workloads, n_programs, n_faults;
     struct file_list expect;
 };
 

@@ -41,7 +41,8 @@ bool name_matches(const char *pattern, const char *name);
 int resolve_quality(const struct place *at, const struct file_fault *in, struct scenario_quality *q);
 int resolve_topology(struct scenario *s, struct file_scenario *f, struct error *err); /* sites … paths */
 int resolve_paths(struct scenario *s, struct file_scenario *f, struct error *err);
-int resolve_work(struct scenario *s, struct file_scenario *f, struct error *err); /* workloads, faults */
+int resolve_programs(struct scenario *s, struct file_scenario *f, struct error *err); /* and setup */
+int resolve_work(struct scenario *s, struct file_scenario *f, struct error *err);     /* workloads, faults */
 int resolve_expect(struct scenario *s, struct file_scenario *f, struct error *err);
 
 #endif

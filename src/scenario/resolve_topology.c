@@ -183,6 +183,7 @@ static int one_host(struct scenario *s, const struct file_host *in, uint32_t i, 
     double km = 0;
     *h = (struct scenario_host){.name = in->name,
         .port = in->port,
+        .machine = in->machine,
         .rate_bps = ACCESS_RATE,
         .mtu = HOST_MTU,
         .ecn = true,

@@ -197,18 +197,20 @@ static const enum scenario_fault_kind undone_by[] = {
 
 static uint32_t target_count(const struct scenario *s, enum scenario_fault_kind k)
 {
-    return k <= SCENARIO_HEAL     ? s->n_links
-           : k <= SCENARIO_RESUME ? s->n_hosts
-           : k <= SCENARIO_RESET  ? s->n_routers
-                                  : s->n_vpns;
+    return k <= SCENARIO_HEAL      ? s->n_links
+           : k <= SCENARIO_RESUME  ? s->n_hosts
+           : k == SCENARIO_RESET   ? s->n_routers
+           : k <= SCENARIO_RESTART ? s->n_routers + s->n_programs
+                                   : s->n_vpns;
 }
 
 static const char *target_name(const struct scenario *s, enum scenario_fault_kind k, uint32_t i)
 {
     return k <= SCENARIO_HEAL     ? s->links[i].name
            : k <= SCENARIO_RESUME ? s->hosts[i].name
-           : k <= SCENARIO_RESET  ? s->routers[i].name
-                                  : s->vpns[i].name;
+           : k > SCENARIO_RESET   ? s->vpns[i].name
+           : i < s->n_routers     ? s->routers[i].name
+                                  : s->programs[i - s->n_routers].name;
 }
 
 static int add_fault(struct scenario *s, const struct scenario_fault *x, struct error *err)

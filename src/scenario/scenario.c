@@ -37,6 +37,7 @@ static int resolve_head(struct scenario *s, const struct file_scenario *f, struc
         rc = place_bad(&p, "bgp_hold", f->bgp_hold, "is not between 3 s and 65535 s");
     if (!rc && s->bgp_restart_ns > 4095 * NS_PER_S)
         rc = place_bad(&p, "bgp_restart", f->bgp_restart, "is above 4095 s");
+    rc = rc ? rc : get_truth(&p, "heal", f->heal, &s->heal);
     rc = rc ? rc : get_share(&p, "control_loss", f->control_loss, &s->control_loss);
     if (!rc && s->duration_ns <= 0)
         rc = f->duration ? place_bad(&p, "duration", f->duration, "is no time at all") : place_missing(&p, "duration");
@@ -56,6 +57,7 @@ int scenario_parse(struct scenario **ret, const char *name, const char *text, si
         rc = resolve_head(s, f, err);
     }
     rc = rc ? rc : resolve_topology(s, f, err);
+    rc = rc ? rc : resolve_programs(s, f, err);
     rc = rc ? rc : resolve_work(s, f, err);
     rc = rc ? rc : resolve_expect(s, f, err);
     if (rc) {
@@ -86,6 +88,7 @@ void scenario_free(struct scenario *s)
     free(s->vpns);
     free(s->paths);
     free(s->workloads);
+    free(s->programs);
     free(s->faults);
     free(s->expect);
     file_free(s->file);
@@ -108,3 +111,4 @@ FIND(host, hosts)
 FIND(vpn, vpns)
 FIND(path, paths)
 FIND(workload, workloads)
+FIND(program, programs)

@@ -74,8 +74,9 @@ struct scenario_host {
     enum scenario_host_kind kind;
     uint32_t router;
     uint32_t vpn;
-    const char *port; /* hosts of one router with the same name share a cable; NULL: one of its own */
-    uint16_t vlan;    /* 0: untagged */
+    const char *port;    /* hosts of one router with the same name share a cable; NULL: one of its own */
+    const char *machine; /* lab: hosts of the same name are one computer with several cables; NULL: one of its own */
+    uint16_t vlan;       /* 0: untagged */
     struct ip_prefix
         subnet; /* its IPv4 (or IPv6) address with its subnet's length, host bits kept; family 0: planned */
     uint64_t rate_bps;
@@ -146,6 +147,32 @@ struct scenario_workload {
     int64_t stagger_ns;    /* the next flow of the workload starts this much later */
 };
 
+enum scenario_program_kind {
+    SCENARIO_PROGRAM_CLOUD,    /* meridian cloud run: the compute centre */
+    SCENARIO_PROGRAM_TRAIN,    /* meridian train */
+    SCENARIO_PROGRAM_EDGE,     /* meridian edge run */
+    SCENARIO_PROGRAM_CHAT,     /* people who ask an edge, and how long each token took */
+    SCENARIO_PROGRAM_RECEIVE,  /* takes files */
+    SCENARIO_PROGRAM_SEND,     /* sends files there, resumed when the connection breaks */
+    SCENARIO_PROGRAM_STORESCP, /* dcmtk's: takes DICOM studies */
+    SCENARIO_PROGRAM_STORESCU, /* dcmtk's: sends them */
+    SCENARIO_PROGRAM_COMMAND,  /* a person's */
+    SCENARIO_PROGRAM_CHECK,    /* a person's, run at the end while everything still runs */
+    SCENARIO_PROGRAMS,
+};
+
+/* A real program, lab only: docs/scenarios.md says what each kind is given. */
+struct scenario_program {
+    const char *name;
+    enum scenario_program_kind kind;
+    uint32_t host;                         /* SCENARIO_NONE: a check, which is nowhere */
+    uint32_t cloud, edge, to, after;       /* programs, SCENARIO_NONE: none */
+    int64_t start_ns, duration_ns;         /* after the scenario's start; 0: until it ends by itself or all does */
+    const char *model, *half, *data;       /* files in its host's folder; NULL */
+    uint32_t users, tokens;                /* chat */
+    const char *options, *command, *ready; /* more words for its command line; shell; what it says once it is ready */
+};
+
 enum scenario_fault_kind {
     SCENARIO_CUT,
     SCENARIO_RESTORE,
@@ -153,7 +180,7 @@ enum scenario_fault_kind {
     SCENARIO_HEAL,    /* link: its own quality again */
     SCENARIO_STALL,   /* host: takes nothing from the wire (PFC where it speaks it), reads nothing */
     SCENARIO_RESUME,
-    SCENARIO_KILL, /* router: its process ends, everything it held is gone */
+    SCENARIO_KILL, /* router or program: its process ends, everything it held is gone */
     SCENARIO_RESTART,
     SCENARIO_RESET, /* router: its BGP sessions, by a NOTIFICATION (simulated control plane only) */
     SCENARIO_MOVE,  /* vpn's class to another path */
@@ -162,7 +189,7 @@ enum scenario_fault_kind {
 struct scenario_fault {
     int64_t at_ns;
     enum scenario_fault_kind kind;
-    uint32_t what; /* index of link, host, router or vpn */
+    uint32_t what; /* index of link, host, router or vpn; of kill and restart: n_routers + program, too */
     struct scenario_quality quality;
     enum scenario_class class_;
     uint32_t from_path, to_path; /* SCENARIO_MOVE */
@@ -183,6 +210,18 @@ enum scenario_metric {
     SCENARIO_RAMP,        /* ns: from its start until it is delivered at the full rate of its sink's line or its own */
     SCENARIO_PEAK_OVER_W, /* highest lane occupancy / its window, all hops */
     SCENARIO_UNACCOUNTED, /* link losses that the routers' records attribute to no or a wrong link */
+    /* of programs */
+    SCENARIO_ENDED,      /* 1: it ended well, or served to the end; 0 */
+    SCENARIO_STEPS,      /* train: optimiser steps done in the end */
+    SCENARIO_RESTARTS,   /* how often it was started again */
+    SCENARIO_EFFICIENCY, /* train: steps a second while elephants ran / while none did */
+    SCENARIO_TOKEN_P50,  /* chat: ns between two pieces of an answer */
+    SCENARIO_TOKEN_P99,
+    SCENARIO_TOKEN_MOST,
+    SCENARIO_FIRST_P99, /* chat: ns from the question to the first piece */
+    SCENARIO_ANSWERS,   /* chat: that came whole */
+    SCENARIO_BROKEN,    /* chat: that did not */
+    SCENARIO_CANARIES,  /* check: what it found; unknown unless it searched everything */
     SCENARIO_METRICS,
 };
 
@@ -194,6 +233,7 @@ struct scenario_expect {
     const char *text;
     enum scenario_metric metric;
     uint32_t workload; /* SCENARIO_NONE: all */
+    uint32_t program;  /* of metrics of programs */
     enum scenario_op op;
     double value; /* count, bit/s, ns or share; with `alone` a factor */
     bool alone;
@@ -205,6 +245,7 @@ struct scenario {
     int64_t duration_ns;
     enum scenario_mode mode;
     int64_t hello_ns, silence_ns, watchdog_ns; /* 0: the router's own */
+    bool heal;                                 /* lab: it takes the controller's place (lab/heal.h) */
     double control_loss;                       /* that windows are sized to hide; 0: the router's own */
     int64_t bgp_hold_ns, bgp_restart_ns;       /* simulated control plane: hold time, graceful restart */
 
@@ -215,9 +256,12 @@ struct scenario {
     struct scenario_vpn *vpns;
     struct scenario_path *paths;
     struct scenario_workload *workloads;
+    struct scenario_program *programs;
     struct scenario_fault *faults;
     struct scenario_expect *expect;
-    uint32_t n_sites, n_routers, n_links, n_hosts, n_vpns, n_paths, n_workloads, n_faults, n_expect;
+    uint32_t n_sites, n_routers, n_links, n_hosts, n_vpns, n_paths, n_workloads, n_programs, n_faults, n_expect;
+    const char *const *setup; /* lab: shell commands that make files before programs start */
+    uint32_t n_setup;
 
     void *file; /* what the strings point into */
 };
@@ -235,10 +279,16 @@ uint32_t scenario_host_find(const struct scenario *s, const char *name);
 uint32_t scenario_vpn_find(const struct scenario *s, const char *name);
 uint32_t scenario_path_find(const struct scenario *s, const char *name);
 uint32_t scenario_workload_find(const struct scenario *s, const char *name);
+uint32_t scenario_program_find(const struct scenario *s, const char *name);
 
 const char *scenario_class_name(enum scenario_class c); /* "inference" */
 const char *scenario_work_name(enum scenario_work w);   /* "tcp" */
 const char *scenario_mode_name(enum scenario_mode m);   /* "lanes" */
+/* Where programs of a VPN reach the machine that `host` is part of: a host of that VPN, SCENARIO_NONE: nowhere. */
+uint32_t scenario_reached_at(const struct scenario *s, uint32_t host, uint32_t vpn);
+
+const char *scenario_program_kind_name(enum scenario_program_kind k); /* "cloud" */
+bool scenario_metric_of_program(enum scenario_metric m);
 enum scenario_unit scenario_metric_unit(enum scenario_metric m);
 bool scenario_holds(const struct scenario_expect *e, double seen, double alone);
 

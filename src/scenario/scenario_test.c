@@ -121,6 +121,69 @@ static void test_expectations(void **state)
     scenario_free(s);
 }
 
+#define CLOUD "  - {name: cloud, kind: cloud, host: h2}\n"
+#define TRAIN "  - {name: t, kind: train, host: h1, cloud: cloud, model: e.gguf, data: d.jsonl}\n"
+
+static void test_programs(void **state)
+{
+    struct scenario *s = parsed(NETWORK
+        "setup: [make it, and this]\nprograms:\n" CLOUD TRAIN
+        "  - {name: e, kind: edge, host: h1, cloud: cloud, model: t/edge.gguf, after: t, options: --threads 1}\n"
+        "  - {name: c, kind: chat, host: h1, edge: e, users: 3, start: 5 s}\n"
+        "  - {name: leaks, kind: check, command: search}\n"
+        "faults: [{at: 1 s, fault: kill, of: cloud, for: 2 s}]\n"
+        "expect: [efficiency(t) >= 97 %, token_p99(c) <= 200 ms, canaries(leaks) == 0, broken(c) == 0]\n");
+    assert_int_equal(s->n_setup, 2);
+    assert_int_equal(s->n_programs, 5);
+    assert_int_equal(s->programs[2].after, 1);
+    assert_int_equal(s->programs[3].edge, 2);
+    assert_int_equal(s->programs[3].users, 3);
+    assert_int_equal(s->programs[4].host, SCENARIO_NONE);
+    assert_int_equal(s->faults[0].what, s->n_routers); /* programs come behind the routers */
+    assert_int_equal(s->faults[1].kind, SCENARIO_RESTART);
+    assert_int_equal(s->expect[0].program, 1);
+    assert_true(s->expect[0].value == 0.97 && s->expect[1].value == 200e6);
+    assert_int_equal(s->expect[0].workload, SCENARIO_NONE);
+    scenario_free(s);
+
+    refused(NETWORK "programs: [{name: p, kind: oven, host: h1}]\n", "none of cloud, train");
+    refused(NETWORK "programs: [{name: p, kind: cloud}]\n", "programs, entry 1 (p): host is missing");
+    refused(NETWORK "programs: [{name: p, kind: cloud, host: h9}]\n", "names no host");
+    refused(NETWORK "programs: [{name: pe1, kind: cloud, host: h1}]\n", "is a router's");
+    refused(
+        NETWORK "programs: [{name: p, kind: cloud, host: h1, users: 3}]\n", "means nothing to a program of kind cloud");
+    refused(NETWORK "programs:\n" TRAIN, "names no cloud above this one");
+    refused(
+        NETWORK "programs:\n" CLOUD "  - {name: c, kind: chat, host: h1, edge: cloud}\n", "is a program of kind cloud");
+    refused(NETWORK "programs:\n" CLOUD "  - {name: cloud, kind: cloud, host: h1}\n", "is taken");
+    refused(NETWORK "programs:\n" CLOUD TRAIN "expect: [efficiency >= 1]\n", "must say of which program");
+    refused(NETWORK "programs:\n" CLOUD TRAIN "expect: [efficiency(h1) >= 1]\n", "names no program");
+}
+
+/* Addresses are a VPN's own: the cloud's machine has a host in each VPN that reaches it, or is not reached. */
+static void test_machines(void **state)
+{
+    static const char other[] =
+        "- {name: x1, router: pe1, vpn: blue, machine: m}\n- {name: y1, router: pe1, vpn: blue}\n"
+        "- {name: x2, router: pe2, vpn: red, machine: m}\n";
+    char text[4096];
+    snprintf(text, sizeof(text),
+        "name: t\nduration: 1 s\nrouters: [{name: pe1}, {name: pe2}]\nlinks: [{a: pe1, b: pe2, rate: 1 Gbit/s}]\n"
+        "vpns: [{name: red}, {name: blue}]\nhosts:\n%s- {name: r1, router: pe1, vpn: red}\n"
+        "programs: [{name: c, kind: cloud, host: x2}, {name: e, kind: edge, host: r1, cloud: c, model: m}]\n",
+        other);
+    struct scenario *s = parsed(text);
+    assert_int_equal(scenario_reached_at(s, 2, s->hosts[1].vpn), 0);
+    assert_int_equal(scenario_reached_at(s, 1, s->hosts[2].vpn), SCENARIO_NONE);
+    scenario_free(s);
+    snprintf(text, sizeof(text),
+        "name: t\nduration: 1 s\nrouters: [{name: pe1}, {name: pe2}]\nlinks: [{a: pe1, b: pe2, rate: 1 Gbit/s}]\n"
+        "vpns: [{name: red}, {name: blue}]\nhosts:\n%s"
+        "programs: [{name: c, kind: cloud, host: y1}, {name: e, kind: edge, host: x2, cloud: c, model: m}]\n",
+        other);
+    refused(text, "its machine has no host in the VPN");
+}
+
 static void test_refusals(void **state)
 {
     refused("", "nothing in it");
@@ -185,6 +248,8 @@ int main(void)
         cmocka_unit_test(test_network),
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_expectations),
+        cmocka_unit_test(test_programs),
+        cmocka_unit_test(test_machines),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_documented),
     };

@@ -114,6 +114,8 @@ static void reset(struct control_node *n, int64_t now)
 
 static int on_router(struct control *c, const struct scenario_fault *x, int64_t now)
 {
+    if (x->what >= c->scenario->n_routers)
+        return 0; /* a program: there is none here */
     struct control_node *n = node_of(c, x->what);
     bool kill = x->kind == SCENARIO_KILL;
     if (x->kind == SCENARIO_RESET) {
@@ -157,8 +159,9 @@ static void name_fault(char *to, size_t cap, const struct scenario *s, const str
         "cut", "restore", "degrade", "heal", "stall", "resume", "kill", "restart", "reset", "move"};
     const char *of = x->kind <= SCENARIO_HEAL     ? s->links[x->what].name
                      : x->kind <= SCENARIO_RESUME ? s->hosts[x->what].name
-                     : x->kind <= SCENARIO_RESET  ? s->routers[x->what].name
-                                                  : s->vpns[x->what].name;
+                     : x->kind == SCENARIO_MOVE   ? s->vpns[x->what].name
+                     : x->what < s->n_routers     ? s->routers[x->what].name
+                                                  : s->programs[x->what - s->n_routers].name;
     snprintf(to, cap, "%s %.32s", names[x->kind], of);
 }
 

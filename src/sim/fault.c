@@ -28,10 +28,14 @@ static int happen(struct sim *s, const struct scenario_fault *x, int64_t now)
     case SCENARIO_RESUME:
         hosts_stall(&s->hosts, x->what, x->kind == SCENARIO_STALL, now);
         return 0;
-    case SCENARIO_KILL:
+    case SCENARIO_KILL: /* of a program: there is none here */
+        if (x->what >= s->plan->scenario->n_routers)
+            return 0;
         node_kill(&s->nodes[x->what], now);
         return 0;
     case SCENARIO_RESTART:
+        if (x->what >= s->plan->scenario->n_routers)
+            return 0;
         return node_restart(&s->nodes[x->what], now, &s->error);
     case SCENARIO_RESET:
         return 0; /* `sim control` */

@@ -198,6 +198,8 @@ static double of_work(const struct sim_work_result *w, enum scenario_metric m)
 double sim_metric(const struct sim_result *r, const struct scenario_expect *e)
 {
     double sum = 0;
+    if (scenario_metric_of_program(e->metric))
+        return NAN; /* programs are real, or not there */
     switch (e->metric) {
     case SCENARIO_LANE_DROPS:
         return (double)r->lane_drops;

@@ -15,7 +15,7 @@ struct remote_config {
      * hands while it is used, as link_tls.h does). Connections break when this link's recv or send says so. */
     int (*connect)(void *user, enum split_which which, struct link **ret, struct error *err);
     void *user;
-    unsigned install_dscp; /* of a connection's packets while the cloud's half goes up, whatever they are afterwards */
+    unsigned install_dscp;  /* of a connection's packets while the cloud's half goes up, whatever they are afterwards */
     const char *peer;       /* for people: "203.0.113.9:7443"; copied */
     struct model_cut cut;   /* of the edge's half: the worker must have the other one, of the same step and run */
     uint32_t d;             /* width of a vector */
