@@ -18,7 +18,18 @@
 static const uint32_t all_families[] = {
     BGP_EVPN, BGP_VPNV4, BGP_VPNV6, BGP_SR_POLICY_V6, BGP_SR_POLICY_V4, BGP_IPV6_UNICAST, BGP_RTC};
 
+#define RANGES_MOST 8u
+
+/* What operands say of a peer, or of all that may come from a prefix. */
+struct client {
+    struct ip_prefix range; /* family 0: one peer */
+    struct bgp_peer_config speaker;
+    struct peering_peer sockets;
+};
+
 struct reflector {
+    struct client ranges[RANGES_MOST];
+    unsigned n_ranges;
     struct bgp_speaker *speaker;
     struct peering *peering;
     struct ip_addr source; /* family 0: the kernel's choice */
@@ -36,40 +47,92 @@ static void on_state(void *user, uint16_t peer, enum bgp_state state, const stru
     log_info("BGP session with %s is %s%s%s", address, state == BGP_ESTABLISHED ? "up" : "down", why ? ": " : "", text);
 }
 
-/* "ADDRESS[,md5=KEY][,port=N][,limit=N][,passive][,gtsm][,next-hop-v6]" */
+static int read_address(struct client *c, const char *word, struct error *err)
+{
+    if (!strchr(word, '/'))
+        return ip_addr_parse(&c->speaker.address, word, err);
+    c->speaker.session.passive = true; /* nobody knows yet where they are */
+    return ip_prefix_parse(&c->range, word, err);
+}
+
+/* One of the words behind the address. */
+static int read_word(struct client *c, const char *word, const char *operand, struct error *err)
+{
+    if (strncmp(word, "md5=", 4) == 0 && strlen(word) <= 4 + PEERING_MD5_MOST && !c->range.family)
+        strcpy(c->sockets.secure.md5, word + 4);
+    else if (strncmp(word, "port=", 5) == 0)
+        c->sockets.port = (uint16_t)strtoul(word + 5, NULL, 10);
+    else if (strncmp(word, "limit=", 6) == 0)
+        c->speaker.prefixes_most = (uint32_t)strtoul(word + 6, NULL, 10);
+    else if (strcmp(word, "passive") == 0)
+        c->speaker.session.passive = true;
+    else if (strcmp(word, "next-hop-v6") == 0)
+        c->speaker.six_hops_assumed = true;
+    else if (strcmp(word, "gtsm") == 0)
+        c->sockets.secure.gtsm = true;
+    else
+        return error_set(err, EINVAL,
+            "\"%s\" in peer %s: known are md5=KEY (of one peer, not of a prefix), port=N, limit=N, passive, gtsm and "
+            "next-hop-v6",
+            word, operand);
+    return 0;
+}
+
+static int add_client(struct reflector *r, const struct client *like, struct error *err)
+{
+    struct peering_peer sockets = like->sockets;
+    if (r->source.family == like->speaker.address.family)
+        sockets.source = r->source;
+    int rc = bgp_peer_add(r->speaker, &like->speaker, clock_now_ns(), &sockets.peer, err);
+    return rc ? rc : peering_peer_add(r->peering, &sockets, err);
+}
+
+/* "ADDRESS|PREFIX[,md5=KEY][,port=N][,limit=N][,passive][,gtsm][,next-hop-v6]" */
 static int add_peer(struct reflector *r, const char *operand, uint32_t as, struct error *err)
 {
     char copy[512], *rest, *word;
-    struct bgp_peer_config c = {.kind = BGP_PEER_CLIENT,
-        .session = {.local_as = as, .peer_as = as, .hold_time_s = 90, .restart_time_s = 120, .n_families = 7}};
-    struct peering_peer sockets = {0};
-    memcpy(c.session.families, all_families, sizeof all_families);
+    struct client c = {
+        .speaker = {.kind = BGP_PEER_CLIENT,
+            .session = {.local_as = as, .peer_as = as, .hold_time_s = 90, .restart_time_s = 120, .n_families = 7}}};
+    memcpy(c.speaker.session.families, all_families, sizeof all_families);
     if (snprintf(copy, sizeof copy, "%s", operand) >= (int)sizeof copy)
         return error_set(err, EINVAL, "%.60s…: too long for a peer", operand);
     word = strtok_r(copy, ",", &rest);
-    int rc = ip_addr_parse(&c.address, word ? word : "", err);
-    while (rc == 0 && (word = strtok_r(NULL, ",", &rest)) != NULL) {
-        if (strncmp(word, "md5=", 4) == 0 && strlen(word) <= 4 + PEERING_MD5_MOST)
-            strcpy(sockets.secure.md5, word + 4);
-        else if (strncmp(word, "port=", 5) == 0)
-            sockets.port = (uint16_t)strtoul(word + 5, NULL, 10);
-        else if (strncmp(word, "limit=", 6) == 0)
-            c.prefixes_most = (uint32_t)strtoul(word + 6, NULL, 10);
-        else if (strcmp(word, "passive") == 0)
-            c.session.passive = true;
-        else if (strcmp(word, "next-hop-v6") == 0)
-            c.six_hops_assumed = true;
-        else if (strcmp(word, "gtsm") == 0)
-            sockets.secure.gtsm = true;
-        else
-            rc = error_set(err, EINVAL,
-                "\"%s\" in peer %s: known are md5=KEY, port=N, limit=N, passive, gtsm and next-hop-v6", word, operand);
+    int rc = read_address(&c, word ? word : "", err);
+    while (rc == 0 && (word = strtok_r(NULL, ",", &rest)) != NULL)
+        rc = read_word(&c, word, operand, err);
+    if (rc || !c.range.family)
+        return rc ? rc : add_client(r, &c, err);
+    if (r->n_ranges == RANGES_MOST)
+        return error_set(err, ENOSPC, "at most %u prefixes of peers", RANGES_MOST);
+    r->ranges[r->n_ranges++] = c;
+    return 0;
+}
+
+static bool holds(const struct ip_prefix *p, const struct ip_addr *a)
+{
+    unsigned whole = p->len / 8, rest = p->len % 8;
+    uint8_t mask = (uint8_t)(0xff00 >> rest);
+    return p->family == a->family && memcmp(p->a.b, a->a.b, whole) == 0 &&
+           (!rest || ((p->a.b[whole] ^ a->a.b[whole]) & mask) == 0);
+}
+
+/* A connection from one of the prefixes: a client more. */
+static uint16_t on_stranger(void *user, const struct ip_addr *from)
+{
+    struct reflector *r = user;
+    struct error err;
+    char text[IP_TEXT_SIZE];
+    for (unsigned i = 0; i < r->n_ranges; i++) {
+        struct client c = r->ranges[i];
+        if (!holds(&c.range, from))
+            continue;
+        c.speaker.address = *from;
+        if (add_client(r, &c, &err) == 0)
+            return bgp_peer_of_address(r->speaker, from);
+        log_warn("BGP: %s cannot be a client: %s", ip_addr_print(text, from), err.text);
     }
-    if (rc == 0 && r->source.family == c.address.family)
-        sockets.source = r->source;
-    if (rc == 0)
-        rc = bgp_peer_add(r->speaker, &c, clock_now_ns(), &sockets.peer, err);
-    return rc ? rc : peering_peer_add(r->peering, &sockets, err);
+    return 0;
 }
 
 static void on_control(void *user)
@@ -127,6 +190,8 @@ static int open_reflector(struct reflector *r, const struct cli_args *args, stru
         rc = open_control(r, cli_str(args, "control"), err);
     for (size_t i = 0; rc == 0 && i < cli_n_operands(args); i++)
         rc = add_peer(r, cli_operand(args, i), as, err);
+    if (rc == 0 && r->n_ranges)
+        peering_strangers(r->peering, on_stranger, r);
     return rc;
 }
 
@@ -170,8 +235,13 @@ const struct cli_verb verb_bgp_reflect = {
         "for byte; clients that speak route target constraint get only what they want. PEER is\n"
         "ADDRESS[,md5=KEY][,port=N][,limit=ROUTES][,passive][,gtsm][,next-hop-v6]; next-hop-v6: it takes VPNv4 routes "
         "with IPv6\n"
-        "next hops though it does not offer RFC 8950. Ends on ^C or SIGTERM; sessions are told to cease.",
-    .example = "meridian bgp reflect --as 65000 --id 10.0.0.9 --control /run/bgp.sock fd00::1 fd00::2,md5=secret",
+        "next hops though it does not offer RFC 8950. A PREFIX instead of an address: whoever connects from there "
+        "becomes a "
+        "client,\n"
+        "so that a new router needs nothing written here (without MD5). Ends on ^C or SIGTERM; sessions are told to "
+        "cease.",
+    .example = "meridian bgp reflect --as 65000 --id 10.0.0.9 --control /run/bgp.sock fd00::1 fd00::2,md5=secret\n"
+               "meridian bgp reflect --as 65000 --id 10.0.0.9 fd00:6d65::/32,limit=10000",
     .options = reflect_options,
     .run = run_reflect,
 };

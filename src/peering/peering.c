@@ -45,6 +45,8 @@ struct peering {
         short watched; /* as a connection's */
     } vrfs[PEERING_VRFS_MOST];
     unsigned n_vrfs;
+    uint16_t (*stranger)(void *user, const struct ip_addr *from); /* NULL: none is welcome */
+    void *stranger_user;
     struct {
         int fd;
         void (*ready)(void *user);
@@ -154,6 +156,12 @@ static int protect_listening(struct peering *p, uint32_t vrf, struct error *err)
         if (vrf || !link_local(&p->config.listen[i]))
             rc = peering_gtsm_filter(fd, near, n, err);
     return rc;
+}
+
+void peering_strangers(struct peering *p, uint16_t (*who)(void *user, const struct ip_addr *from), void *user)
+{
+    p->stranger = who;
+    p->stranger_user = user;
 }
 
 void peering_peer_remove(struct peering *p, uint16_t peer)
@@ -271,6 +279,8 @@ static void accept_one(struct peering *p, int listening, uint32_t vrf, int64_t n
     if (fd < 0)
         return;
     uint16_t peer = vrf ? bgp_peer_of_customer(p->speaker, vrf, &from) : bgp_peer_of_address(p->speaker, &from);
+    if (!peer && !vrf && p->stranger)
+        peer = p->stranger(p->stranger_user, &from);
     struct neighbour *n = peer ? p->neighbour[peer] : NULL;
     error_write(&err, n ? "it is stopped, or has a session already" : "no such peer");
     if (!n || !bgp_peer_accepts(p->speaker, peer) || peering_protect(fd, &from, &n->config.secure, &err)) {

@@ -39,6 +39,10 @@ int peering_listen_vrf(
 int peering_peer_add(struct peering *p, const struct peering_peer *c, struct error *err);
 void peering_peer_remove(struct peering *p, uint16_t peer);
 
+/* Asked when a connection comes from an address that is no peer's: it may make it one (bgp_peer_add, peering_peer_add) and return
+ * its number, or 0: refused. For reflectors whose clients are known by their prefix only. */
+void peering_strangers(struct peering *p, uint16_t (*who)(void *user, const struct ip_addr *from), void *user);
+
 /* One more descriptor of the caller's to wait for (at most 4): `ready` is called when it can be read. */
 int peering_watch(struct peering *p, int fd, void (*ready)(void *user), void *user);
 

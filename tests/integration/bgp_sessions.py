@@ -164,8 +164,30 @@ def targets(lab):
     reflector.process.kill()
 
 
+def from_a_prefix(lab):
+    """A reflector that knows its clients by their prefix: new ones need nothing written there."""
+    rr, a, b, outside = lab.host(99), lab.host(81), lab.host(82), lab.host(97)
+    reflector = Reflector(rr, "fd00::50/124,limit=10")
+    check(not reflector.peers(), "nobody is known beforehand")
+    one, two = Pe(a, rr.six), Pe(b, rr.six)
+    one.up(rr.six), two.up(rr.six)
+    one.send("rt5 65000:1 10.8.0.0/16 " + SERVICE)
+    two.route("10.8.0.0/16", family="evpn")
+    check(set(reflector.peers()) == {a.six, b.six}, "whoever comes from the prefix is a client")
+    stranger = Raw(outside, rr.six)
+    until(lambda: stranger.closed, "who comes from elsewhere is not")
+    check(not stranger.heard and len(reflector.peers()) == 2, "and hears nothing")
+    one.close()
+    until(lambda: not reflector.routes(), "its routes go with it", seconds=150)
+    again = Pe(a, rr.six)
+    again.up(rr.six)
+    check(len(reflector.peers()) == 2, "back, it is the same client")
+    again.close(), two.close()
+    reflector.process.kill()
+
+
 with Lab("sessions") as net:
     capture = net.capture()
-    for part in (signed, near_only, strangers_and_limits, silence, targets):
+    for part in (signed, near_only, strangers_and_limits, silence, targets, from_a_prefix):
         part(net)
-    capture.check(1, 2, 9, 11, 12, 19, 21, 29, 31, 32, 34, 41, 42, 49)
+    capture.check(1, 2, 9, 11, 12, 19, 21, 29, 31, 32, 34, 41, 42, 49, 81, 82, 99)
