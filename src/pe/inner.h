@@ -5,6 +5,7 @@
  *   vpn.c         import: routes of VRFs         export.c    what starts here
  *   policy.c      SR Policies: paths, slices     view.c      what a person sees
  *   customer.c    customers' routers
+ *   signed.c      services that xSEC vouches for
  *
  * Everything that BGP may not do in the midst of a callback (originating, choosing again) is marked dirty and done in pe_poll. */
 #ifndef MERIDIAN_PE_INNER_H
@@ -47,7 +48,9 @@ struct vpn { /* the best path of one VPN route of one family */
     struct ip_prefix prefix;
     struct ip6 next_hop;
     bool has_service, is_beacon;
-    struct bgp_srv6_service service;
+    struct bgp_srv6_service service; /* where packets go: what its PE has signed (signed.c), else what the route says */
+    bool said_service;
+    struct bgp_srv6_service said;
     uint32_t color, local_pref, med;
     uint16_t path_length;
     uint8_t origin;
@@ -101,6 +104,8 @@ struct vrf {
     bool in_bgp;             /* it has a table there */
     struct ip_prefix *shown; /* to customers */
     unsigned n_shown;
+    struct signed_service *signed_services; /* of other PEs */
+    unsigned n_signed, signed_room;
 };
 
 /* --- policies --- */
@@ -176,6 +181,13 @@ size_t export_attributes(const struct vrf *v, uint8_t *to, size_t cap); /* of it
 int export_vrf(struct pe *pe, struct vrf *v, struct error *err);        /* makes BGP say what v's configuration says */
 void export_vrf_end(struct pe *pe, struct vrf *v);
 int export_underlay(struct pe *pe, struct error *err);
+
+/* What PEs have signed of v changed for this one. */
+void vpn_signed(struct pe *pe, struct vrf *v, const struct ip6 *peer);
+
+/* signed.c */
+const struct ip6 *signed_service(const struct vrf *v, const struct ip6 *peer); /* NULL: none, or v is not encrypted */
+void signed_done(struct vrf *v);
 
 /* policy.c */
 void policy_take(void *pe, const struct bgp_sr_policy *key, const struct bgp_sr_policy_path *p, bool withdrawn);

@@ -93,6 +93,7 @@ static void remove_vrf(struct pe *pe, struct vrf **at)
     customer_vrf_end(pe, v);
     export_vrf_end(pe, v);
     vpn_vrf_done(pe, v);
+    signed_done(v);
     policy_vrf_gone(pe, v);
     tell_targets(pe, &v->config, NULL);
     *at = v->next;
@@ -238,6 +239,7 @@ void pe_free(struct pe *pe)
         free(v->originated.at);
         free(v->announced_beacon.at);
         free(v->bucket);
+        signed_done(v);
         free_arrays(&v->config);
         free(v->beacon);
         free(v->shown);

@@ -139,6 +139,10 @@ void pe_route_refused(struct pe *pe, uint32_t vrf, const struct ip_prefix *p);
  * (longer than BGP_XSEC_BEACON_MOST), -ENOMEM. */
 int pe_beacon_set(struct pe *pe, uint32_t vrf, const uint8_t *bytes, size_t len, int64_t now, struct error *err);
 
+/* The SID that a PE has signed for a VRF that is encrypted (xSEC): it counts, whatever routes with this next hop say. NULL: none any
+ * more. */
+void pe_service_signed(struct pe *pe, uint32_t vrf, const struct ip6 *peer, const struct ip6 *sid, int64_t now);
+
 /* --- what a person may see ---------------------------------------------------------------------------------------------------- */
 
 enum pe_reason {

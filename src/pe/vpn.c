@@ -422,8 +422,8 @@ static void read_next_hop(struct vpn *r, const struct bgp_vpn_route *from)
 static void fill(struct pe *pe, struct vpn *r, const struct bgp_vpn_route *from)
 {
     read_next_hop(r, from);
-    r->has_service = from->has_service;
-    r->service = from->service;
+    r->said_service = from->has_service;
+    r->said = from->service;
     r->color = from->color;
     r->local_pref = from->local_pref;
     r->med = from->med;
@@ -431,6 +431,33 @@ static void fill(struct pe *pe, struct vpn *r, const struct bgp_vpn_route *from)
     r->origin = from->origin;
     r->stale = from->stale;
     r->since_ns = pe->now;
+}
+
+/* Where its packets go. A beacon's route is judged by what it says itself. */
+static void settle_service(struct pe *pe, struct vpn *r)
+{
+    r->has_service = r->said_service;
+    r->service = r->said;
+    for (struct vrf *v = r->is_beacon ? NULL : pe->vrfs; v; v = v->next) {
+        const struct ip6 *sid = signed_service(v, &r->next_hop);
+        if (!sid || !wanted(v, r))
+            continue;
+        r->has_service = true;
+        r->service = (struct bgp_srv6_service){.sid = *sid, .behaviour = SID_END_ESP_DT46_NEXT_CSID};
+        return;
+    }
+}
+
+void vpn_signed(struct pe *pe, struct vrf *v, const struct ip6 *peer)
+{
+    for (size_t i = 0; i < pe->n_buckets; i++)
+        for (struct vpn *r = pe->bucket[i]; r; r = r->chain) {
+            struct import **at = r->is_beacon || !ip6_equal(&r->next_hop, peer) ? NULL : import_in(r, v);
+            if (!at || !*at)
+                continue;
+            settle_service(pe, r);
+            choose(pe, (*at)->dest);
+        }
 }
 
 void vpn_route(void *user, const struct bgp_vpn_route *from, bool withdrawn)
@@ -467,6 +494,7 @@ void vpn_route(void *user, const struct bgp_vpn_route *from, bool withdrawn)
         return;
     }
     fill(pe, r, from);
+    settle_service(pe, r);
     for (struct vrf *v = pe->vrfs; v; v = v->next)
         look(pe, v, r, true);
 }

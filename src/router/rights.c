@@ -81,6 +81,8 @@ static const int allowed[] = {
     SCMP_SYS(setsockopt),
     SCMP_SYS(getsockname),
     SCMP_SYS(getpeername),
+    SCMP_SYS(pwrite64), /* xSEC's state, which is open already */
+    SCMP_SYS(fdatasync),
     SCMP_SYS(unlink),
     SCMP_SYS(unlinkat),
     /* memory (mmap and mprotect: as all programs with threads); memif's is shared through memfd */

@@ -15,6 +15,7 @@
 #include "router/rights.h"
 #include "router/router_bgp.h"
 #include "router/router_customers.h"
+#include "router/router_keys.h"
 #include "wire/icmp.h"
 
 #include <errno.h>
@@ -73,6 +74,11 @@ static uint64_t core_random(void *user)
     return v;
 }
 
+static void core_heard(void *user, const struct ip6 *peer, uint32_t spi)
+{
+    router_keys_heard(((struct router *)user)->keys, peer, spi);
+}
+
 static bool read_punt(void *user, int64_t now)
 {
     struct router *r = user;
@@ -108,7 +114,8 @@ static int start_core(struct router *r, struct error *err)
         .free = core_free,
         .punt = core_punt,
         .lane_event = router_event,
-        .random = core_random};
+        .random = core_random,
+        .sa_heard = core_heard};
     apply_core_config(&r->config, r->seed, r->wall_minus_now, &f);
     int rc = forward_create(&r->forward, &f, &ops, err);
     explicit_bzero(&f, sizeof(f));
@@ -216,6 +223,8 @@ static int start_parts(struct router *r, struct error *err)
         rc = start_loop(r, err);
     if (!rc && r->config.has_bgp)
         rc = router_bgp_open(&r->bgp, r, err);
+    if (!rc && r->config.has_xsec)
+        rc = router_keys_open(&r->keys, r, err);
     if (!rc && r->config.control[0])
         rc = ctl_open(&r->control, r, r->config.control, r->uid, err);
     if (!rc && r->config.n_metrics)
@@ -302,6 +311,7 @@ int router_reload(struct router *r, struct error *err)
     r->config = to;
     pthread_mutex_unlock(&r->config_lock);
     router_bgp_reload(r->bgp, &r->config);
+    router_keys_reload(r->keys, &r->config);
     router_config_free(&was);
     log_setup((enum log_level)r->config.log.level, r->config.log.json, r->config.name);
     log_info("the changed configuration is in effect");
@@ -336,6 +346,7 @@ void router_free(struct router *r)
     exporter_close(r->exporter);
     collect_stop(&r->collect);
     ctl_close(r->control);
+    router_keys_close(r->keys);
     router_bgp_close(r->bgp);
     if (r->loop)
         loop_stop(r->loop);

@@ -6,6 +6,7 @@
 #include "peering/show.h"
 #include "router/router_changes.h"
 #include "router/router_customers.h"
+#include "router/router_keys.h"
 #include "wire/ip_text.h"
 
 #include <errno.h>
@@ -73,6 +74,12 @@ static void turn(struct router_bgp *b)
     reactor_timer_set(&b->router->reactor, &b->timer, due);
 }
 
+void router_bgp_turn(struct router_bgp *b)
+{
+    if (b)
+        turn(b);
+}
+
 static void on_ready(struct reactor_watch *w, uint32_t events)
 {
     turn(w->user);
@@ -102,6 +109,11 @@ static void link_peer(void *user, uint16_t peer, bool gone)
         peering_peer_remove(b->peering, peer);
     else if (peering_peer_add(b->peering, &p, &err))
         log_warn("BGP: %s", err.text);
+}
+
+static void beacon(void *user, const struct pe_beacon *x, bool withdrawn)
+{
+    router_keys_beacon(((struct router_bgp *)changes_owner(user))->router->keys, x, withdrawn);
 }
 
 static void say(void *user, bool warning, const char *text)
@@ -299,6 +311,7 @@ static int open_pe(struct router_bgp *b, struct router *r, struct error *err)
         return rc;
     changes_above(&above, b->changes);
     above.link_peer = link_peer;
+    above.beacon = beacon;
     above.log = say;
     if (getrandom(&c.seed, sizeof(c.seed), 0) != sizeof(c.seed))
         rc = error_set(err, errno, "no random numbers");

@@ -18,6 +18,9 @@ void router_bgp_event(struct router_bgp *b, const struct lane_event *e);
 void router_bgp_reload(struct router_bgp *b, const struct router_config *to);
 void router_bgp_drain(struct router_bgp *b); /* others take other ways */
 
+/* After anything that was done to its pe from outside. */
+void router_bgp_turn(struct router_bgp *b);
+
 /* For `show` and metrics. */
 struct pe *router_bgp_pe(struct router_bgp *b);
 struct router_bgp_counts {

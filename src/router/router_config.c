@@ -259,6 +259,8 @@ static int check_whole(const struct router_config *c, struct error *err)
         return error_set(err, EINVAL, "lanes.silence: at least twice lanes.hello");
     if (c->has_xsec && (c->xsec.lifetime_ns < 10 * NS_PER_S || c->xsec.lifetime_ns > 30 * 86400 * NS_PER_S))
         return error_set(err, EINVAL, "xsec.lifetime: between 10 s and 720 h");
+    if (c->has_xsec && !c->has_bgp)
+        return error_set(err, EINVAL, "xsec: keys travel by BGP: the section bgp is missing");
     for (unsigned i = 0; i < c->n_trusted; i++)
         if (!is_set(c->trusted[i], 32))
             return error_set(err, EINVAL, "trusted[%u]: a key of zeros", i);

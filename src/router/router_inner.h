@@ -5,7 +5,8 @@
  *   router_events.c   what lanes tell: log, ring   router_collect.c  counters, flows, losses, once in a while
  *   router_drain.c    an orderly end               ctl*.c            the control socket
  *   router_customers.c  customers' routers
- *   router_bgp*.c     BGP                          router_changes.c  what follows from it, to the worker */
+ *   router_bgp*.c     BGP                          router_changes.c  what follows from it, to the worker
+ *   router_keys.c     xSEC */
 #ifndef MERIDIAN_ROUTER_ROUTER_INNER_H
 #define MERIDIAN_ROUTER_ROUTER_INNER_H
 
@@ -25,6 +26,7 @@ struct ctl;
 struct http_server;
 struct exporter;
 struct router_bgp;
+struct router_keys;
 
 #define ROUTER_CUSTOMERS 64u /* VRFs with customers' routers */
 
@@ -87,7 +89,8 @@ struct router {
     struct ctl *control;
     struct http_server *metrics;
     struct exporter *exporter;
-    struct router_bgp *bgp; /* NULL: none */
+    struct router_bgp *bgp;   /* NULL: none */
+    struct router_keys *keys; /* NULL: none */
     struct router_customers customers[ROUTER_CUSTOMERS];
     unsigned n_customers;
     pthread_mutex_t config_lock; /* around the change of `config` by a reload, for those who read it on other threads */
