@@ -88,7 +88,7 @@ static int show(struct asking *a, struct error *err)
     yyjson_doc *doc;
     if (!word(a, 0))
         return usage(err, "show router|ports|lanes|streams|routes|sids|neighbours|flows|losses|events|collectors|config"
-                          "|bgp|peers|vpn|underlay|policies");
+                          "|bgp|peers|vpn|underlay|policies|keys");
     int rc = ctl_client_show(&a->client, word(a, 0), &doc, err);
     if (rc)
         return rc;
@@ -283,6 +283,7 @@ const struct cli_verb verb_router_ctl = {
     .max_operands = 8,
     .about = "show router|ports|lanes|streams|routes|sids|neighbours|flows|losses|events|collectors|config\n"
              "show bgp|peers|vpn|underlay|policies   what BGP says and why it is used, or not\n"
+             "show keys                               who encrypts with whom (xSEC)\n"
              "ping ADDRESS, traceroute ADDRESS     in the VRF that --vrf names, or the underlay\n"
              "capture PORT --write FILE            both directions, pcapng, until ^C or --count frames\n"
              "link PORT cut|dark|mend              an emulated fibre: swallows all (dark: without carrier); or its\n"

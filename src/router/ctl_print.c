@@ -52,6 +52,9 @@ static const struct table {
                    {"tenant", "tenant"}, {"class", "class"}, {"lane", "lane"}, {"flow", "flow"}}},
     {"collectors", {{"address", "address"}, {"port", "port"}, {"up", "up"}, {"records", "records"},
                        {"dropped", "dropped"}, {"bytes", "bytes"}, {"connects", "connects"}, {"waiting", "waiting"}}},
+    {"keys", {{"vrf", "vrf"}, {"member", "name"}, {"loopback", "peer"}, {"sid", "sid"}, {"serial", "serial"},
+                 {"generation", "generation"}, {"encrypts", "encrypts"}, {"until", "until"}, {"in order", "member"},
+                 {"revoked", "revoked"}, {"peers", "peers"}, {"list", "list"}, {"why", "why"}}},
     {"events",
         {{"at", "at"}, {"event", "event"}, {"port", "port"}, {"lane", "lane"}, {"peer", "peer"}, {"detail", "detail"}}},
 };

@@ -5,6 +5,7 @@
 #include "base/hex.h"
 #include "forward/classes.h"
 #include "peering/show.h"
+#include "router/ctl_keys.h"
 #include "router/exporter.h"
 #include "router/router_bgp.h"
 #include "wire/ip_text.h"
@@ -495,6 +496,11 @@ static void show_collectors(struct show *s)
     }
 }
 
+static void show_keys(struct show *s)
+{
+    ctl_keys_show(s->r, s->doc, s->list);
+}
+
 static void show_config(struct show *s)
 {
     struct buf b = {0};
@@ -632,6 +638,7 @@ static const struct {
     {"losses", show_losses},
     {"events", show_events},
     {"collectors", show_collectors},
+    {"keys", show_keys},
     {"config", show_config},
 };
 

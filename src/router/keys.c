@@ -15,7 +15,7 @@
 #define HELD_MOST    65536u
 #define BUCKETS      4096u /* of beacons; a power of two */
 #define AT_ONCE      32u   /* beacons a poll */
-#define RETRY_S      5
+#define RETRY_S      1
 #define LOOK_AGAIN_S 30 /* at beacons that were early */
 #define CHANGES      128u
 #define DAY_MS       86400000u
