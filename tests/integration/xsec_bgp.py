@@ -7,11 +7,13 @@ nothing of keys. What is checked:
   keys are renewed under load without a lost packet
   an edge that is killed comes back, with its disk and without it
   a member that was revoked at one edge is cut off by the other
+  FRR as a reflector strips the service SIDs from all routes: the signed ones serve
 
 Run inside the Debian 13 root from the repository root. 0 passed, 1 failed."""
 import json
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +28,7 @@ CANARY = "canary-7f3a-patient-record-must-not-show"
 
 def speak(router, peers=(REFLECTOR,), xsec=True, **more):
     router.extra["punt"] = {"device": "mer0", "routes": ["fd00:6d65::/32"], **more.pop("punt", {})}
-    router.extra["bgp"] = {"as": 65000}
+    router.extra["bgp"] = {"as": 65000, "control": str(router.dir / "bgp.sock")}
     if peers:
         router.extra["bgp"]["peers"] = [{"address": p} for p in peers]
     for a in router.extra["punt"].get("addresses", []):
@@ -183,6 +185,61 @@ def revoked(net, pe1, pe2, pe3, h):
     check(until(lambda: own(pe3)["revoked"], 5), "and it knows why")
 
 
+class Frr:
+    """FRR's zebra and bgpd beside a router, reflecting EVPN."""
+    def __init__(self, net, router, clients):
+        self.folder, self.router = net.dir / "frr", router
+        self.folder.mkdir()
+        shutil.chown(self.folder, "frr", "frr")
+        text = ["router bgp 65000", " bgp router-id 10.0.0.99", " no bgp default ipv4-unicast"]
+        for c in clients:
+            text += [f" neighbor {c.loopback} remote-as 65000", f" neighbor {c.loopback} timers connect 1",
+                     f" neighbor {c.loopback} update-source {REFLECTOR}"]
+        text.append(" address-family l2vpn evpn")
+        text += [f"  neighbor {c.loopback} {word}" for c in clients for word in ("activate", "route-reflector-client")]
+        (self.folder / "bgpd.conf").write_text("\n".join(text) + "\n exit-address-family\n")
+        (self.folder / "zebra.conf").write_text("")
+        self.processes = []
+        for name, more in ("zebra", []), ("bgpd", ["-l", REFLECTOR]):
+            log = open(net.dir / f"frr-{name}.log", "ab")
+            self.processes.append(subprocess.Popen(
+                [*router.within(), f"/usr/lib/frr/{name}", *more, "--vty_socket", self.folder, "-z", self.folder / "zserv", "-i",
+                 self.folder / f"{name}.pid", "-f", self.folder / f"{name}.conf", "-A", "127.0.0.1", "--log", "stdout"],
+                stdout=log, stderr=log))
+            net.processes.append(self.processes[-1])
+            until((self.folder / f"{name}.vty").exists, 10)
+
+
+def told_sid(router, prefix):
+    """The service SIDs that BGP's routes to a prefix arrived with."""
+    routes = json.loads(sh(BIN, "bgp", "show", "routes", router.dir / "bgp.sock").stdout)["routes"]
+    return [r.get("sid") for r in routes if prefix in r["route"] and r.get("source")]
+
+
+def stripped():
+    with Net("xsec-frr") as net:
+        pe1, p, pe2 = (net.router(n, own=True) for n in ("pe1", "p", "pe2"))
+        net.link(pe1, p)
+        net.link(p, pe2)
+        h = {"r1": net.host("r1", pe1), "r2": net.host("r2", pe2)}
+        sh(BIN, "xsec", "ca", "init", net.dir / "ca")
+        # FRR reflects a route only where it has a way to its SID.
+        speak(p, (), xsec=False, punt={"addresses": [REFLECTOR], "routes": ["fd00:6d65::/32", "fcbb:bb00::/32"]})
+        for pe in pe1, pe2:
+            speak(pe)
+            enrol(net, pe)
+        net.start(plan=False)
+        Frr(net, p, (pe1, pe2))
+        check(until(lambda: h["r1"].ping(h["r2"].v4, 1), 40), "FRR reflects: hosts reach each other")
+        sids = told_sid(pe1, h["r2"].net4)
+        check(sids and not any(sids), f"though it stripped the service SID from every route: {sids}")
+        routes = {r["prefix"]: r for r in pe1.show("routes") if r.get("vrf") == "red"}
+        check(routes[h["r2"].net4].get("sid") == pe2.service("red"), "the one that pe2 signed serves")
+        capture = Capture(net, pe1, "to-p", "frr")
+        check(canary(h["r1"], h["r2"], CANARY) and packets(h["r1"], h["r2"], 200, 0.01) == 200, "TCP and pings")
+        only_esp(net, capture, "behind FRR")
+
+
 def main():
     with Net("xsec") as net:
         pe1, p, pe2, pe3 = (net.router(n, own=True) for n in ("pe1", "p", "pe2", "pe3"))
@@ -208,5 +265,7 @@ def main():
             check(r.stop() == 0, f"{r.name} ends in order")
 
 
-main()
+for which in sys.argv[1:] or ("ours", "frr"):
+    print("---", which, flush=True)
+    main() if which == "ours" else stripped()
 finish()
