@@ -362,6 +362,59 @@ static void preferences(void **state)
     end(n);
 }
 
+/* A reflector strips service SIDs, or leads elsewhere: what the PE has signed counts in an encrypted VPN, and only there. */
+static void signed_services(void **state)
+{
+    struct net *n = start();
+    struct pe_vrf *sealed = testing_pe_vrf(&n->edge[0], 100, 1, 1);
+    sealed->encrypted = true;
+    sealed->service.behaviour = SID_END_ESP_DT46_NEXT_CSID;
+    testing_pe_vrf(&n->edge[0], 101, 2, 1);
+    join(n);
+    struct pe *pe = n->edge[0].pe;
+    uint16_t peer = stranger(n);
+    struct ip6 there = {{0xfd, [15] = 50}}, other = {{0xfd, [15] = 51}}, sid = testing_service(50, 100),
+               wrong = testing_service(66, 66);
+    struct route r = {
+        .rt5 = {.rd = {0, 1, 10, 0, 0, 50, 0, 1}, .prefix = testing_prefix("10.50.0.0/16"), .label = 0x30},
+        .target = 1};
+    say(n, peer, &r, 50); /* stripped */
+    assert_null(testing_pe_route(&n->edge[0], 100, "10.50.0.0/16"));
+    pe_service_signed(pe, 100, &other, &wrong, n->bgp.now); /* another PE's */
+    assert_null(testing_pe_route(&n->edge[0], 100, "10.50.0.0/16"));
+    pe_service_signed(pe, 100, &there, &sid, n->bgp.now);
+    leads_to(&n->edge[0], 100, "10.50.0.0/16", sid);
+    const struct forward_route *f = testing_pe_route(&n->edge[0], 100, "10.50.0.0/16");
+    assert_true(f->encrypted && ip6_equal(&f->peer, &there));
+    /* What comes later is settled at once; what says otherwise leads to the signed one all the same. */
+    r.rt5.prefix = testing_prefix("10.51.0.0/16");
+    r.has_service = true;
+    r.service = (struct bgp_srv6_service){
+        .sid = wrong, .behaviour = SID_END_ESP_DT46_NEXT_CSID, .block_bits = 32, .node_bits = 16, .function_bits = 16};
+    say(n, peer, &r, 50);
+    leads_to(&n->edge[0], 100, "10.51.0.0/16", sid);
+    /* A VPN in clear takes no notice. */
+    pe_service_signed(pe, 101, &there, &sid, n->bgp.now);
+    r.rt5.prefix = testing_prefix("10.52.0.0/16");
+    r.rt5.rd[7] = 2;
+    r.has_service = false;
+    r.target = 2;
+    say(n, peer, &r, 50);
+    assert_null(testing_pe_route(&n->edge[0], 101, "10.52.0.0/16"));
+    /* Signed anew, and no more: then routes are what they say. */
+    pe_service_signed(pe, 100, &there, &wrong, n->bgp.now);
+    leads_to(&n->edge[0], 100, "10.50.0.0/16", wrong);
+    pe_service_signed(pe, 100, &there, NULL, n->bgp.now);
+    assert_null(testing_pe_route(&n->edge[0], 100, "10.50.0.0/16"));
+    leads_to(&n->edge[0], 100, "10.51.0.0/16", wrong);
+    pe_service_signed(pe, 7, &there, &sid, n->bgp.now); /* no such VRF */
+    for (unsigned i = 0; i < 100; i++) {                /* many, and away again with the VRF */
+        other.b[14] = (uint8_t)(i + 1);
+        pe_service_signed(pe, 100, &other, &sid, n->bgp.now);
+    }
+    end(n);
+}
+
 static void ten_thousand(void **state)
 {
     struct net *n = start();
@@ -406,6 +459,7 @@ int main(void)
         cmocka_unit_test(encrypted_vpns),
         cmocka_unit_test(reasons),
         cmocka_unit_test(preferences),
+        cmocka_unit_test(signed_services),
         cmocka_unit_test(ten_thousand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

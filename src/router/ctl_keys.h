@@ -6,6 +6,7 @@
 
 struct router;
 
-void ctl_keys_show(const struct router *r, yyjson_mut_doc *doc, yyjson_mut_val *list); /* nothing where there is no xSEC */
+void ctl_keys_show(
+    const struct router *r, yyjson_mut_doc *doc, yyjson_mut_val *list); /* nothing where there is no xSEC */
 
 #endif

@@ -268,6 +268,9 @@ int router_start(
     }
     log_info("running as router %u with %u ports, %u packets%s", r->config.id, r->config.n_ports,
         r->config.memory.packets, r->huge ? " on hugepages" : "");
+    for (unsigned i = 0; !r->config.has_xsec && i < r->config.n_vrfs; i++)
+        if (r->config.vrfs[i].encrypt)
+            log_warn("VRF %s is encrypted and there is no xsec: nothing leaves it", r->config.vrfs[i].name);
     if (!r->config.n_trusted)
         log_warn("trusted is empty: any router may be a neighbour");
     *ret = r;

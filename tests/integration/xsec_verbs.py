@@ -17,6 +17,8 @@ id: {id}
 loopback: fd00:6d65::{id}
 locator: fcbb:bb00:{id}::/48
 identity: {dir}/{name}.key
+punt: {{device: mer0}}
+bgp: {{as: 65000}}
 xsec:
   kit: {dir}/{name}.kit
   state: {dir}/{name}.xsec
