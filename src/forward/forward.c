@@ -242,6 +242,11 @@ struct forward_counts forward_counts(const struct forward *f)
     return f->counts;
 }
 
+void forward_awake(struct forward *f, int64_t now)
+{
+    lane_awake(f->lanes, now);
+}
+
 struct lane_node *forward_lanes(struct forward *f)
 {
     return f->lanes;

@@ -74,6 +74,8 @@ int64_t forward_port_next(const struct forward *, uint16_t port, int64_t now); /
 
 /* Timers of every part; returns the next deadline. */
 int64_t forward_poll(struct forward *, int64_t now);
+/* The shell was there until `now` and had nothing to do (lane_awake). */
+void forward_awake(struct forward *, int64_t now);
 void forward_link_down(struct forward *, uint16_t port, int64_t now);
 
 struct forward_counts {

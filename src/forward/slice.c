@@ -248,6 +248,17 @@ static void move_reverted(struct forward *f, struct slice *s)
     take(f, s, back, lane_ingress(s->lane));
 }
 
+/* A router of its path is going to end: to the backup, which is the way back from then on. */
+static void leaving(struct forward *f, struct slice *s, int64_t now)
+{
+    const struct forward_slice *c = &s->config;
+    uint32_t from = c->path;
+    struct error err;
+    if (c->backup && c->backup != from &&
+        !forward_slice_move(f, c->tenant, c->class_, &c->service_sid, from, c->backup, now, &err))
+        s->config.backup = from;
+}
+
 void slice_event(struct forward *f, const struct lane_event *e)
 {
     for (struct slice *s = f->slices; s; s = s->next)
@@ -263,6 +274,8 @@ void slice_event(struct forward *f, const struct lane_event *e)
             move_reverted(f, s);
         else if (e->kind == LANE_EVENT_MOVE_DONE && e->lane == s->old_lane)
             s->old_lane = 0;
+        else if (e->kind == LANE_EVENT_LEAVING && s->lane && e->lane == s->lane->id)
+            leaving(f, s, e->at_ns);
 }
 
 static int move_check(const struct forward *f, const struct slice *s, const struct forward_slice *to,

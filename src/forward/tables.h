@@ -135,6 +135,7 @@ struct forward_slice {
     struct ip6 service_sid; /* lanes end in a VRF: the egress' service SID */
     uint64_t guarantee_bps, cap_bps, rate_bps;
     uint32_t window_least;
+    uint32_t backup; /* path to move to when a router of `path` is going to end; 0: the lane waits (lane/leave.c) */
     struct queue_limits limits;
     /* 1+1: every packet also goes by this path, which shares no risk with the other one; 0: no. What the slice is guaranteed is
      * asked for on both. */

@@ -13,6 +13,7 @@ static const char *const names[] = {[SCENARIO_CUT] = "cut",
     [SCENARIO_STALL] = "stall",
     [SCENARIO_RESUME] = "resume",
     [SCENARIO_KILL] = "kill",
+    [SCENARIO_DRAIN] = "drain",
     [SCENARIO_RESTART] = "restart",
     [SCENARIO_RESET] = "reset",
     [SCENARIO_MOVE] = "move"};
@@ -24,6 +25,7 @@ static const char *what_of(const struct scenario *s, const struct scenario_fault
     case SCENARIO_RESUME:
         return s->hosts[f->what].name;
     case SCENARIO_KILL:
+    case SCENARIO_DRAIN:
     case SCENARIO_RESTART:
     case SCENARIO_RESET:
         return f->what < s->n_routers ? s->routers[f->what].name : s->programs[f->what - s->n_routers].name;
@@ -107,6 +109,9 @@ int lab_fault_apply(struct lab_work *k, struct lab_programs *p, const struct sce
         if (f->what >= s->n_routers)
             return lab_programs_kill(p, f->what - s->n_routers);
         return kill_router(k->world, f->what);
+    case SCENARIO_DRAIN:
+        k->world->routers[f->what].killed = true; /* it ends by itself */
+        return lab_ask(k->world->routers[f->what].socket, "{\"do\":\"drain\"}", NULL, err);
     case SCENARIO_RESTART:
         if (f->what >= s->n_routers)
             return lab_programs_restart(p, f->what - s->n_routers, err);

@@ -10,7 +10,8 @@
 
 #define DEFAULT_LANES   1024u
 #define DEFAULT_HISTORY 16384u
-#define POLL_GAP_MOST   NS_PER_MS
+#define POLL_GAP_MOST   (20 * NS_PER_MS) /* longer ones are stops, not looks that come late */
+#define POLL_GAP_FALLS  NS_PER_S
 
 /* --- making and freeing -------------------------------------------------------------------------------------- */
 
@@ -255,18 +256,20 @@ void lane_link_down(struct lane_node *n, uint16_t port, int64_t now)
 
 /* --- time ---------------------------------------------------------------------------------------------------- */
 
-/* About the 99.9th percentile of the time between two polls: rises fast, falls by a thousandth. Nothing waits longer than
- * that for its credit; longer gaps are sleeps of an idle router. */
+/* How late this router looks when it is late: rises by half the way at once, falls within a second. Windows and thresholds
+ * hide that much, and a shaped port catches up with it; where ten processes share two cores it is milliseconds. Time in which
+ * there was nothing to do is none of it (lane_awake). */
 static void poll_gap(struct lane_node *n, int64_t now)
 {
     int64_t gap = now - n->polled_ns;
     n->polled_ns = now;
-    if (gap > POLL_GAP_MOST)
+    if (gap < 0 || gap > POLL_GAP_MOST)
         return;
     if (gap > n->poll_gap_ns)
         n->poll_gap_ns += (gap - n->poll_gap_ns + 1) / 2;
     else
-        n->poll_gap_ns -= (n->poll_gap_ns - gap) / 1024;
+        n->poll_gap_ns -= (int64_t)((double)(n->poll_gap_ns - gap) * (double)gap / POLL_GAP_FALLS);
+    n->set.late_ns = 2 * n->poll_gap_ns;
 }
 
 void lane_awake(struct lane_node *n, int64_t now)

@@ -108,6 +108,8 @@ enum lane_event_kind {
     LANE_EVENT_MOVE_DONE,     /* lane: the old one, which has ended; its lane_tx is no longer valid after this call */
     LANE_EVENT_MOVE_REVERTED, /* lane: the new one; its traffic goes by the old path again, through a third lane_tx
                                * (lane/move.h): lane_ingress finds it */
+    LANE_EVENT_LEAVING, /* peer: a router on the way that is going to end (lane_drain). A lane that is moved from inside
+                               * this call goes on meanwhile; otherwise it ends behind what it has sent, and waits */
 };
 
 /* LANE_EVENT_MISCABLED's detail. */
@@ -193,6 +195,13 @@ uint64_t lane_ready_ports(const struct lane_node *); /* bit per port that may ha
  * queue is held and its limits rule. */
 int lane_open(struct lane_node *, const struct lane_spec *, int64_t now, struct lane_tx **ret, struct error *);
 void lane_close(struct lane_node *, struct lane_tx *, bool drain, int64_t now);
+
+/* This router is going to end, and nothing that it holds may be lost by it (lane/leave.c). Lanes that pass or end here are
+ * refused from now on, and those that do are asked to go: their ingress moves them, or lets them end and waits. Lanes that
+ * begin here are closed by whoever opened them. Drained: but for lanes
+ * that begin here and were not closed there is none any more, and the neighbours know. */
+void lane_drain(struct lane_node *, int64_t now);
+bool lane_drained(const struct lane_node *, int64_t now);
 /* Same lane over another path without loss or reordering (lane/move.h). Packets go on into `old` until LANE_EVENT_MOVED;
  * enqueue to lane_ingress(t)->queue and there is nothing to get wrong. `old` is closed by itself (LANE_EVENT_MOVE_DONE). */
 int lane_move(struct lane_node *, struct lane_tx *old, const struct lane_spec *, int64_t now, struct lane_tx **ret,

@@ -14,6 +14,7 @@
  *   egress.c      queues towards hosts; watchdog.c: those that never move
  *   move.c        end-markers and successors
  *   merge.c       lanes that end as one
+ *   leave.c       a router that ends in good order
  *   check.c       what must always hold */
 #ifndef MERIDIAN_LANE_LANE_INNER_H
 #define MERIDIAN_LANE_LANE_INNER_H
@@ -137,6 +138,9 @@ struct lane_tx_inner {
     struct lane_open_frame want;
     bool ingress;  /* begins here; `tx` is in the hands of the layer above */
     bool unwanted; /* closed by the layer above, or moved away from */
+    bool leaving;  /* a router on the way is going to end */
+    bool resting;  /* ingress: the lane ends behind what it has sent; the rest waits for the next one */
+    int64_t rest_at;
     bool discard;  /* CLOSE says so */
     bool released; /* a move: the end of the lane that it succeeds has passed the egress */
     uint64_t accepted_first;
@@ -212,6 +216,7 @@ struct lane_rx_inner {
 
     int64_t refreshed_ns, down_at;
     unsigned downs;
+    bool leaving;   /* this router, or one behind it, is: DOWN asks for the lane's end */
     uint8_t reason; /* DOWN's */
     uint64_t where;
 
@@ -247,6 +252,8 @@ struct lane_node {
     struct lane_above above;
     struct ed25519 *identity;
     uint64_t boot;
+    bool draining;
+    int64_t closed_ns; /* CLOSED was told last */
     uint32_t next_id;
     uint8_t credit_repeats; /* k */
     struct port_set set;
@@ -402,6 +409,13 @@ void report_flush(struct lane_link *l, int64_t now);
 void report_received(struct lane_link *l, const uint8_t *body, uint32_t len, int64_t now);
 void report_acknowledged(struct lane_link *l, uint64_t below);
 void report_name(struct lane_tx *t, uint64_t first, uint64_t cells, int reason, int64_t now);
+
+/* --- leave.c ----------------------------------------------------------------------------------------------- */
+
+void leave_ask(struct lane_rx *r, uint64_t where, int64_t now);   /* whoever is upstream */
+int64_t leave_again(struct lane_rx *r, int64_t now);              /* until it closes the lane; next deadline */
+void leave_asked(struct lane_tx *t, uint64_t where, int64_t now); /* whoever is downstream asks */
+int64_t leave_timer(struct lane_tx *t, int64_t now);
 
 /* --- egress.c, watchdog.c, move.c --------------------------------------------------------------------------- */
 

@@ -42,6 +42,7 @@ struct port_set {
     const struct lane_above *above; /* alloc and free are used */
     struct loss_log *loss;
     uint8_t mode;                  /* enum lane_mode */
+    int64_t late_ns;               /* how far a shaped port may catch up; less than PORT_LATE_NS: that */
     uint64_t ready;                /* bit per port that holds something which only its wire's rate may keep back */
     struct port *ports[PORT_MOST]; /* by index; NULL: none */
 };
@@ -112,7 +113,7 @@ int port_enqueue(struct port *p, struct queue *q, struct rte_mbuf *m, int64_t no
 
 /* The next packets in the scheduler's order, at most `most`; lane options stamped, credits taken. The caller sends them and
  * then calls port_sent with each one whose descriptor is free again. A shaped port that is polled late catches up with
- * what its wire could have sent meanwhile, up to PORT_LATE_NS of it. */
+ * what its wire could have sent meanwhile, up to PORT_LATE_NS of it, or as late as this router is known to look. */
 unsigned port_dequeue(struct port *p, struct rte_mbuf **ret, unsigned most, int64_t now);
 #define PORT_LATE_NS 1000000
 

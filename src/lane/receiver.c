@@ -388,6 +388,7 @@ static int64_t live_timer(struct lane_rx *r, int64_t now)
         next = earlier(next, now + LANE_IDLE_NS / 2);
     }
     next = earlier(next, window_timer(r, now));
+    next = earlier(next, leave_again(r, now));
     return earlier(next, watchdog_rx(r, now));
 }
 

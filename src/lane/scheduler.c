@@ -162,8 +162,9 @@ unsigned port_dequeue(struct port *p, struct rte_mbuf **ret, unsigned most, int6
         timers_expire(p, now);
     if (p->paused || p->pfc.stopped)
         port_pause_expire(p, now);
-    if (p->ns_per_byte && p->free_at_ns < now - PORT_LATE_NS)
-        p->free_at_ns = now - PORT_LATE_NS;
+    int64_t late = p->set->late_ns > PORT_LATE_NS ? p->set->late_ns : PORT_LATE_NS;
+    if (p->ns_per_byte && p->free_at_ns < now - late)
+        p->free_at_ns = now - late;
     while (n < most && p->free_at_ns <= now) {
         struct rte_mbuf *m = next_packet(p, now);
         if (!m)

@@ -78,7 +78,7 @@ void tx_done(struct lane_tx *t, int64_t now)
         return;
     }
     x->state = TX_OPENING;
-    x->released = x->releasing = x->discard = false;
+    x->released = x->releasing = x->discard = x->leaving = false;
     t->credit = (struct credit_sender){0};
     x->open_wait = link_rtt(tx_link(t)) + OPEN_MARGIN_NS;
     x->open_at = now;
@@ -143,7 +143,7 @@ static void down_event(struct lane_tx *t, uint8_t reason, uint64_t where, int64_
 
 static int64_t refused_wait(const struct lane_tx_inner *x, uint8_t reason, bool news)
 {
-    bool passes = reason == LANE_REFUSED_LINK_DOWN || reason == LANE_REFUSED_BUSY;
+    bool passes = reason == LANE_REFUSED_LINK_DOWN || reason == LANE_REFUSED_BUSY || reason == LANE_REFUSED_LEAVING;
     int64_t least = passes ? SOON_NS : REFUSED_NS;
     int64_t wait = passes && news ? SOON_NS : x->open_wait > least ? x->open_wait : least;
     return passes && wait > REFUSED_NS ? REFUSED_NS : wait;
@@ -187,7 +187,8 @@ void tx_cut(struct lane_tx *t, uint8_t reason, uint64_t where, bool session, int
     t->open = t->complete = false;
     t->from = NULL;
     queue_hold(&t->queue);
-    queue_flush(&t->queue, LOSS_CUT, now);
+    if (!x->resting && !(x->ingress && x->state == TX_OPENING)) /* then nothing has left: what waits goes on waiting */
+        queue_flush(&t->queue, LOSS_CUT, now);
     credits_forget(t);
     if (from) {
         from->next = NULL;
@@ -196,7 +197,8 @@ void tx_cut(struct lane_tx *t, uint8_t reason, uint64_t where, bool session, int
     if (x->ingress) {
         if (was_open && !x->unwanted)
             down_event(t, reason, where, now);
-        move_cut(t, now);
+        if (!x->resting) /* its successor comes when it is complete: there is still something to wait for */
+            move_cut(t, now);
     }
     if (session && tx_accepted(t)) {
         x->discard = true;
@@ -230,7 +232,7 @@ static void accepted(struct lane_tx *t, const struct lane_accept *a)
     x->state = TX_OPEN;
     x->refused = 0;
     x->known = a->first;
-    x->releasing = false;
+    x->releasing = x->resting = false;
     t->credit = (struct credit_sender){.sent = a->first, .limit = a->limit, .generation = a->generation};
     t->hold_at = UINT64_MAX;
     x->hold_ns = 0;

@@ -67,6 +67,7 @@ static int64_t open_state_timer(struct lane_tx *t, int64_t now)
         tx_release_send(t, now);
     if (x->releasing)
         next = earlier(next, x->release_at);
+    next = earlier(next, leave_timer(t, now));
     return earlier(next, watchdog_tx(t, now));
 }
 
@@ -74,7 +75,7 @@ static int64_t open_state_timer(struct lane_tx *t, int64_t now)
 static int64_t drain_timer(struct lane_tx *t, int64_t now)
 {
     struct lane_tx_inner *x = t->inner;
-    if (t->queue.head) {
+    if (t->queue.head && !x->resting) {
         x->close_at = INT64_MAX;
         return now + NS_PER_MS / 5;
     }

@@ -126,6 +126,8 @@ static int admit(struct lane_link *l, const struct lane_open_frame *o, struct la
     struct lane_hop hop = {0};
     if (o->class_ >= LANE_CLASSES)
         return LANE_REFUSED_FORM;
+    if (n->draining)
+        return LANE_REFUSED_LEAVING;
     if (n->above.resolve(n->above.user, o->sids, o->n_sids, o->at, &hop) != 0)
         return LANE_REFUSED_NO_PATH;
     struct lane_rx *r = rx_create(l, o);
@@ -221,6 +223,8 @@ static void down_received(struct lane_link *l, const uint8_t *body, uint32_t len
     struct lane_tx *t = tx_of(l, r.ref);
     if (!t || t->id != r.id || t->inner->state == TX_OPENING)
         unknown(l, r.id, r.ref, r.index, 0, now);
+    else if (t->index == r.index && r.reason == LANE_REFUSED_LEAVING)
+        leave_asked(t, r.where, now);
     else if (t->index == r.index)
         tx_cut(t, r.reason, r.where, true, now);
 }
@@ -232,6 +236,7 @@ static void close_received(struct lane_link *l, const uint8_t *body, uint32_t le
     if (lane_close_decode(&c, body, len) != 0)
         return;
     struct lane_rx *r = rx_find(l, c.id, c.ref);
+    l->node->closed_ns = now;
     if (r && r->index == c.index)
         rx_closed(r, c.sent, c.flags & LANE_CLOSE_DISCARD, now);
     if (!frame_begin(&f, l, LANE_CLOSED))

@@ -118,6 +118,8 @@ static void node_event(void *user, const struct lane_event *e)
         struct testing_flow *f = &node->net->flow[i];
         if (f->tx && f->node == node->id && (e->kind == LANE_EVENT_MOVED || e->kind == LANE_EVENT_MOVE_REVERTED))
             f->tx = lane_ingress(f->tx);
+        if (f->tx && f->node == node->id && e->kind == LANE_EVENT_LEAVING && f->tx->id == e->lane && f->backup[0])
+            testing_flow_move(node->net, i, f->backup);
     }
 }
 
@@ -548,6 +550,7 @@ static uint64_t ports_of(const struct testing_node *node)
 
 static int64_t node_step(struct testing_net *net, struct testing_node *node)
 {
+    lane_awake(node->lanes, net->now - NS_PER_US); /* it looks all the time */
     int64_t next = lane_poll(node->lanes, net->now);
     bool more = true;
     while (more) {

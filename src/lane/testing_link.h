@@ -42,7 +42,8 @@ struct testing_link {
 
 struct testing_flow {
     uint32_t node;
-    uint32_t path[TESTING_PATH]; /* nodes behind it, in order; 0 ends */
+    uint32_t path[TESTING_PATH];   /* nodes behind it, in order; 0 ends */
+    uint32_t backup[TESTING_PATH]; /* where it moves when a router of its path leaves; 0: nowhere */
     uint32_t tenant;
     enum lane_class class_;
     uint64_t guarantee_bps, rate_bps;

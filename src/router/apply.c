@@ -177,6 +177,7 @@ static int set_slice(struct forward *f, const struct router_config *c, unsigned 
             .cap_bps = s->cap_bps,
             .rate_bps = s->rate_bps,
             .window_least = s->window_least,
+            .backup = s->backup,
             .limits = limits_of(&s->limits),
             .protect = s->protect,
             .lag_cells = s->lag_cells},

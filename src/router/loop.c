@@ -330,6 +330,7 @@ static void idle(struct loop *l, int64_t now)
 {
     bool full, blind;
     int64_t quiet = now - l->worked_at;
+    forward_awake(l->cfg.forward, now);
     if (quiet < l->cfg.spin_ns) {
         rte_pause();
         return;
@@ -350,6 +351,7 @@ static void idle(struct loop *l, int64_t now)
     l->looked_at = clock_now_ns();
     if (l->looked_at > next)
         quantile_add(&l->c.late, l->looked_at - next);
+    forward_awake(l->cfg.forward, l->looked_at < next ? l->looked_at : next); /* what is beyond is late */
 }
 
 /* --- the thread -------------------------------------------------------------------------------------------- */

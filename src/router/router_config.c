@@ -242,6 +242,8 @@ static int check_slice(const struct router_config *c, unsigned i, struct error *
         return error_set(err, EINVAL, "there is no path %u", s->path);
     if (s->protect && !path_known(c, s->protect))
         return error_set(err, EINVAL, "protect: there is no path %u", s->protect);
+    if (s->backup && (!path_known(c, s->backup) || s->backup == s->path))
+        return error_set(err, EINVAL, "backup: another path than path %u that is listed, not %u", s->path, s->backup);
     if (s->cap_bps && s->cap_bps < s->guarantee_bps)
         return error_set(err, EINVAL, "cap is below guarantee");
     for (unsigned j = 0; j < i; j++)

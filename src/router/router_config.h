@@ -147,7 +147,7 @@ struct config_path {
 };
 
 struct config_slice {
-    uint32_t tenant, path, class_;
+    uint32_t tenant, path, class_, backup;
     struct ip6 sid;
     uint64_t guarantee_bps, cap_bps, rate_bps;
     uint32_t window_least;

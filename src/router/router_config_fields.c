@@ -230,6 +230,7 @@ static const struct field slice_table[] = {
     VALUE("cap", RATE, AT(config_slice, cap_bps)),
     VALUE("rate", RATE, AT(config_slice, rate_bps)),
     VALUE("window", NUMBER, AT(config_slice, window_least)),
+    VALUE("backup", NUMBER, AT(config_slice, backup)),
     MAP("limits", config_slice, limits, limits),
     VALUE("protect", NUMBER, AT(config_slice, protect)),
     VALUE("lag", NUMBER, AT(config_slice, lag_cells), .fallback = "1024", RANGE(16, 1u << 20)),

@@ -231,6 +231,8 @@ static void every_mistake_has_its_sentence(void **state)
         "        class: parameter\n", "        class: control\n", "access[0].classes[0].class: \"control\" is none");
     refused("10.1.0.1/24", "10.1.0.1/33", "access[0].gateways[0]: ");
     refused("    path: 1\n", "    path: 9\n", "routes[0]: there is no path 9");
+    refused("    class: parameter\n    sid", "    class: parameter\n    backup: 9\n    sid",
+        "slices[0]: backup: another path");
     refused("    path: 1\n", "    path: 1\n    local: yes\n", "routes[0]: exactly one of");
     refused("    path: 1\n", "    path: 1\n    local: perhaps\n", "routes[0].local: \"perhaps\" is no yes or no");
     refused("    port: to-p1\n  - prefix", "    gateway: fe80::1\n  - prefix", "routes[1]: gateway: by which port?");

@@ -1,5 +1,5 @@
-/* An orderly end: nothing more is taken from hosts, our lanes close once they have sent what they hold, and when nothing is left
- * anywhere in this router, or the time is up, it may go. */
+/* An orderly end: nothing more is taken from hosts, our lanes close once they have sent what they hold, lanes of others are asked
+ * to go elsewhere or to wait (lane/leave.c), and when nothing is left anywhere in this router, or the time is up, it may go. */
 #include "router/router_bgp.h"
 
 #include "base/clock.h"
@@ -17,6 +17,7 @@ static void stop_taking(void *user, int64_t now)
     for (unsigned i = 0; i < c->n_slices; i++)
         forward_slice_del(r->forward, c->slices[i].tenant, c->slices[i].path, (enum lane_class)c->slices[i].class_,
             &c->slices[i].sid, now);
+    lane_drain(forward_lanes(r->forward), now);
 }
 
 void router_drain(struct router *r)
@@ -43,7 +44,7 @@ static void look(void *user, int64_t now)
     struct lane_view v[LANES];
     uint32_t cursor = 0;
     unsigned n;
-    e->empty = loop_settled(r->loop);
+    e->empty = loop_settled(r->loop) && lane_drained(node, now);
     while (e->empty && (n = lane_view(node, &cursor, v, LANES)) > 0)
         for (unsigned i = 0; i < n; i++)
             e->empty &= v[i].queued_packets == 0 && v[i].occupied_cells == 0;

@@ -26,6 +26,7 @@ static const struct {
     [LANE_EVENT_MOVED] = {"lane-moved", "lane moves", LOG_LEVEL_INFO},
     [LANE_EVENT_MOVE_DONE] = {"lane-move-done", "lane's old path has ended", LOG_LEVEL_INFO},
     [LANE_EVENT_MOVE_REVERTED] = {"lane-move-reverted", "lane's move was reverted", LOG_LEVEL_WARN},
+    [LANE_EVENT_LEAVING] = {"lane-leaving", "a router on the lane's path is going to end", LOG_LEVEL_INFO},
 };
 
 const char *router_event_name(enum lane_event_kind k)

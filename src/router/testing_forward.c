@@ -49,6 +49,12 @@ int64_t forward_port_next(const struct forward *f, uint16_t port, int64_t now)
     return f->port[port].n ? now : INT64_MAX;
 }
 
+void forward_awake(struct forward *f, int64_t now)
+{
+    (void)f;
+    (void)now;
+}
+
 int64_t forward_poll(struct forward *f, int64_t now)
 {
     f->polls++;

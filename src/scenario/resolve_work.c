@@ -190,16 +190,17 @@ static int one_workload(struct scenario *s, struct file_scenario *f, uint32_t i,
 /* --- faults ------------------------------------------------------------------------------------------------ */
 
 static const char *const fault_names[] = {
-    "cut", "restore", "degrade", "heal", "stall", "resume", "kill", "restart", "reset", "move", NULL};
+    "cut", "restore", "degrade", "heal", "stall", "resume", "kill", "drain", "restart", "reset", "move", NULL};
 /* What ends each one after `for`. */
 static const enum scenario_fault_kind undone_by[] = {
-    SCENARIO_RESTORE, 0, SCENARIO_HEAL, 0, SCENARIO_RESUME, 0, SCENARIO_RESTART, 0, 0, 0};
+    SCENARIO_RESTORE, 0, SCENARIO_HEAL, 0, SCENARIO_RESUME, 0, SCENARIO_RESTART, SCENARIO_RESTART, 0, 0, 0};
 
 static uint32_t target_count(const struct scenario *s, enum scenario_fault_kind k)
 {
     return k <= SCENARIO_HEAL      ? s->n_links
            : k <= SCENARIO_RESUME  ? s->n_hosts
            : k == SCENARIO_RESET   ? s->n_routers
+           : k == SCENARIO_DRAIN   ? s->n_routers
            : k <= SCENARIO_RESTART ? s->n_routers + s->n_programs
                                    : s->n_vpns;
 }

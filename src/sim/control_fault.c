@@ -117,7 +117,7 @@ static int on_router(struct control *c, const struct scenario_fault *x, int64_t 
     if (x->what >= c->scenario->n_routers)
         return 0; /* a program: there is none here */
     struct control_node *n = node_of(c, x->what);
-    bool kill = x->kind == SCENARIO_KILL;
+    bool kill = x->kind == SCENARIO_KILL || x->kind == SCENARIO_DRAIN;
     if (x->kind == SCENARIO_RESET) {
         if (n)
             reset(n, now);
@@ -145,6 +145,7 @@ static int happen(struct control *c, const struct scenario_fault *x, int64_t now
         spread(c, c->scenario->links[x->what].router, 2, now);
         return rc;
     case SCENARIO_KILL:
+    case SCENARIO_DRAIN:
     case SCENARIO_RESTART:
     case SCENARIO_RESET:
         return on_router(c, x, now);
@@ -156,7 +157,7 @@ static int happen(struct control *c, const struct scenario_fault *x, int64_t now
 static void name_fault(char *to, size_t cap, const struct scenario *s, const struct scenario_fault *x)
 {
     static const char *const names[] = {
-        "cut", "restore", "degrade", "heal", "stall", "resume", "kill", "restart", "reset", "move"};
+        "cut", "restore", "degrade", "heal", "stall", "resume", "kill", "drain", "restart", "reset", "move"};
     const char *of = x->kind <= SCENARIO_HEAL     ? s->links[x->what].name
                      : x->kind <= SCENARIO_RESUME ? s->hosts[x->what].name
                      : x->kind == SCENARIO_MOVE   ? s->vpns[x->what].name

@@ -33,6 +33,9 @@ static int happen(struct sim *s, const struct scenario_fault *x, int64_t now)
             return 0;
         node_kill(&s->nodes[x->what], now);
         return 0;
+    case SCENARIO_DRAIN:
+        node_drain(&s->nodes[x->what], now);
+        return 0;
     case SCENARIO_RESTART:
         if (x->what >= s->plan->scenario->n_routers)
             return 0;

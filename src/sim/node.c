@@ -176,6 +176,10 @@ static void on_timers(struct event_source *e, int64_t now)
         forward_lanes(n->f), now - NODE_ROUND_NS); /* a worker looks all the time; we only when there is something */
     int64_t next = forward_poll(n->f, now);
     n->sim->inside = NULL;
+    if (n->draining && lane_drained(forward_lanes(n->f), now)) {
+        node_kill(n, now);
+        return;
+    }
     if (next != INT64_MAX)
         event_by(&n->sim->events, e, next > now + NODE_ROUND_NS ? next : now + NODE_ROUND_NS);
     kick(n, now);
@@ -264,11 +268,24 @@ void node_kill(struct node *n, int64_t now)
             wire_abort(n->out[i], now);
     forward_free(n->f);
     n->f = NULL;
+    n->draining = false;
     n->sim->inside = NULL;
     n->lost_killed += n->lost - before;
     n->copies_killed += n->lost_copies - copies;
     event_never(&n->sim->events, &n->timers);
     event_never(&n->sim->events, &n->look);
+}
+
+/* As the router's own (router_drain.c): what begins here is closed, what passes is asked to go. */
+void node_drain(struct node *n, int64_t now)
+{
+    if (!n->f)
+        return;
+    enter(n);
+    n->draining = true;
+    node_close_slices(n, now);
+    lane_drain(forward_lanes(n->f), now);
+    leave(n, now);
 }
 
 int node_restart(struct node *n, int64_t now, struct error *err)

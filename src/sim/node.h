@@ -35,6 +35,7 @@ struct node {
     uint32_t ring_head, ring_tail;
     uint64_t draws;
     uint32_t lives; /* how often it was started */
+    bool draining;  /* it ends when it has no lane any more */
 
     uint64_t lost;          /* packets of streams that it dropped */
     uint64_t lost_copies;   /* and of those that a link had repeated */
@@ -52,6 +53,7 @@ struct node {
 /* Ports have wires already. */
 int node_start(struct node *n, struct sim *sim, uint32_t index, struct error *err);
 void node_kill(struct node *n, int64_t now);
+void node_drain(struct node *n, int64_t now);
 int node_restart(struct node *n, int64_t now, struct error *err);
 void node_done(struct node *n);
 

@@ -172,6 +172,17 @@ static void limits_of(const struct node *n, const struct plan_slice *in, struct 
         .drop_cells = cells(in->drop_at ? in->drop_at : DROP_TIMES * ecn)};
 }
 
+/* The path that the scenario has beside it. */
+static uint32_t backup_of(const struct node *n, const struct plan_slice *in)
+{
+    const struct plan_router *r = &n->sim->plan->routers[n->index];
+    for (uint32_t i = 0; i < r->n_slices; i++)
+        if (r->slices[i].standby && r->slices[i].vpn == in->vpn && r->slices[i].class_ == in->class_ &&
+            ip6_equal(&r->slices[i].service_sid, &in->service_sid))
+            return r->slices[i].path;
+    return 0;
+}
+
 static int slice(struct node *n, const struct plan_slice *in, int64_t now, struct error *err)
 {
     struct forward_slice x = {.tenant = n->sim->plan->scenario->vpns[in->vpn].tenant_id,
@@ -182,6 +193,7 @@ static int slice(struct node *n, const struct plan_slice *in, int64_t now, struc
         .cap_bps = in->cap_bps,
         .rate_bps = in->rate_bps,
         .window_least = cells(in->window_least),
+        .backup = backup_of(n, in),
         .protect = in->protect};
     limits_of(n, in, &x.limits);
     return forward_slice_set(n->f, &x, now, err);
@@ -214,6 +226,14 @@ int node_configure(struct node *n, const struct forward_ops *ops, int64_t now, s
         if (!r->slices[i].standby)
             rc = slice(n, &r->slices[i], now, err);
     return rc;
+}
+
+void node_close_slices(struct node *n, int64_t now)
+{
+    const struct plan_router *r = &n->sim->plan->routers[n->index];
+    for (uint32_t i = 0; i < r->n_slices; i++)
+        forward_slice_del(n->f, n->sim->plan->scenario->vpns[r->slices[i].vpn].tenant_id, r->slices[i].path,
+            (enum lane_class)r->slices[i].class_, &r->slices[i].service_sid, now);
 }
 
 /* The path of this router that came from path `of` of the scenario. */

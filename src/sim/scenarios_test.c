@@ -77,7 +77,8 @@ static void holds(const char *file)
 static void test_expectations_hold(void **state)
 {
     static const char *const files[] = {"overload-2to1.yaml", "victim.yaml", "two-tenants-one-port.yaml",
-        "ring-deadlock.yaml", "control-loss.yaml", "attribution.yaml", "slices.yaml", "one-plus-one.yaml"};
+        "ring-deadlock.yaml", "control-loss.yaml", "attribution.yaml", "slices.yaml", "one-plus-one.yaml", "drain.yaml",
+        "long-haul.yaml"};
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         holds(files[i]);
 }

@@ -71,6 +71,7 @@ int sim_sense_init(struct sim *s, struct error *err);
 int node_configure(struct node *n, const struct forward_ops *ops, int64_t now, struct error *err);
 /* node_keys.c: of encrypted VPNs, with every router that lives */
 int node_keys(struct node *n, struct error *err);
+void node_close_slices(struct node *n, int64_t now);
 int sim_trusted_keys(struct sim *s, struct error *err);
 
 #endif

@@ -452,6 +452,7 @@ const char *lane_refusal_name(unsigned r)
         [LANE_REFUSED_EXPIRED] = "not refreshed",
         [LANE_REFUSED_CUT] = "link of the path is dead",
         [LANE_REFUSED_CLOSED] = "closed",
+        [LANE_REFUSED_LEAVING] = "router is leaving",
     };
     return r < LANE_REFUSAL_END && name[r] ? name[r] : "unknown";
 }

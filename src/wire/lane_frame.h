@@ -149,6 +149,7 @@ enum lane_refusal {
     LANE_REFUSED_EXPIRED, /* (DOWN) not refreshed */
     LANE_REFUSED_CUT,     /* (DOWN) a link of the path is dead */
     LANE_REFUSED_CLOSED,  /* (DOWN) closed by the router that says so */
+    LANE_REFUSED_LEAVING, /* that router is going to end in good order; DOWN: the lane still carries, but please go elsewhere */
     LANE_REFUSAL_END,
 };
 const char *lane_refusal_name(unsigned r); /* "no path", … */
