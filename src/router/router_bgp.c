@@ -62,15 +62,22 @@ static void on_moved(void *user, uint32_t tenant, enum lane_class class_, const 
 
 static void turn(struct router_bgp *b)
 {
+    int64_t now = 0, due = 0;
+    bool moving = false;
     peering_step(b->peering, 0);
-    bool moving = changes_moves(b->changes, on_moved, b);
-    int64_t now = clock_now_ns(), due = pe_poll(b->pe, now);
-    changes_flush(b->changes, on_refused, b);
+    for (int rounds = 0; rounds < 4 && due <= now; rounds++) {
+        moving = changes_moves(b->changes, on_moved, b);
+        now = clock_now_ns();
+        due = pe_poll(b->pe, now);
+        changes_flush(b->changes, on_refused, b);
+    }
     peering_step(b->peering, 0); /* what pe_poll had to say */
     if (peering_due(b->peering) < due)
         due = peering_due(b->peering);
     if (moving && now + MOVES_NS < due)
         due = now + MOVES_NS;
+    if (changes_waiting(b->changes)) /* that step has heard something, too */
+        due = now;
     reactor_timer_set(&b->router->reactor, &b->timer, due);
 }
 

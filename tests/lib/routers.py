@@ -89,7 +89,7 @@ class Router:
         self.net, self.name, self.n, self.ns = net, name, number, ns
         self.loopback = f"fd00:6d65::{number:x}"
         self.ports, self.extra, self.routes, self.paths, self.slices, self.access = [], {}, [], [], [], []
-        self.vrfs = {}
+        self.vrfs, self.classes = {}, {}  # classes: of a VRF, for BGP's policies
         self.dir = net.dir / name
         self.control = str(self.dir / "ctl")
         self.process = None
@@ -103,7 +103,8 @@ class Router:
              # Where ten processes share two cores a worker may be kept waiting for tens of milliseconds.
              "lanes": {"hello": "20 ms", "silence": "200 ms"},
              "ports": self.ports,
-             "vrfs": [{"name": name, "id": v[0], "tenant": v[1]} for name, v in self.vrfs.items()],
+             "vrfs": [dict({"name": name, "id": v[0], "tenant": v[1]},
+                           **({"classes": self.classes[name]} if name in self.classes else {})) for name, v in self.vrfs.items()],
              "access": self.access,
              "sids": [{"sid": f"fcbb:bb00:{self.n:x}::/48", "behaviour": "uN"}],
              "routes": [{"prefix": f"fd00:6d65::{self.n:x}/128", "local": "yes"}] + self.routes,
