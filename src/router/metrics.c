@@ -2,6 +2,7 @@
 
 #include "forward/classes.h"
 #include "http/http.h"
+#include "router/router_bgp.h"
 #include "telemetry/metrics_text.h"
 
 #include <errno.h>
@@ -184,6 +185,32 @@ static void write_streams(struct metrics_text *m, const struct views *v)
     ends(m, v, 3);
 }
 
+/* --- BGP ---------------------------------------------------------------------------------------------------------- */
+
+static void write_bgp(struct metrics_text *m, const struct router_bgp_seen *s)
+{
+    if (!s)
+        return;
+    metrics_text_family(m, METRICS_GAUGE, "meridian_bgp_sessions", "BGP sessions, over links and with the cluster.");
+    metrics_text_u64(m, s->established, METRICS_LABELS({"state", "established"}));
+    metrics_text_u64(m, s->sessions - s->established, METRICS_LABELS({"state", "other"}));
+    metrics_text_family(m, METRICS_GAUGE, "meridian_bgp_routes",
+        "Routes that BGP says: of the underlay, of VPNs, and those of the latter that VRFs use.");
+    metrics_text_u64(m, s->pe.underlay_routes, METRICS_LABELS({"what", "underlay"}));
+    metrics_text_u64(m, s->pe.vpn_routes, METRICS_LABELS({"what", "vpn"}));
+    metrics_text_u64(m, s->pe.vrf_routes, METRICS_LABELS({"what", "vrf"}));
+    metrics_text_family(
+        m, METRICS_GAUGE, "meridian_bgp_policies", "SR Policies, and those that have a valid candidate.");
+    metrics_text_u64(m, s->pe.policies, METRICS_LABELS({"what", "all"}));
+    metrics_text_u64(m, s->pe.policies_used, METRICS_LABELS({"what", "valid"}));
+    metrics_text_family(m, METRICS_GAUGE, "meridian_bgp_steered", "Classes to services that a policy's path carries.");
+    metrics_text_u64(m, s->pe.steered, METRICS_NO_LABELS);
+    metrics_text_family(
+        m, METRICS_COUNTER, "meridian_bgp_table_changes_total", "Changes of tables that followed from BGP.");
+    metrics_text_u64(m, s->tables.changes - s->tables.refused, METRICS_LABELS({"result", "done"}));
+    metrics_text_u64(m, s->tables.refused, METRICS_LABELS({"result", "refused"}));
+}
+
 /* --- the router --------------------------------------------------------------------------------------------------- */
 
 static void write_router(struct metrics_text *m, const struct router *r, const struct router_totals *t)
@@ -232,6 +259,7 @@ int router_metrics_write(struct router *r, struct buf *to)
     write_ports(&m, r, v);
     write_lanes(&m, r, v);
     write_streams(&m, v);
+    write_bgp(&m, router_bgp_seen(r->bgp));
     int rc = metrics_text_end(&m);
     pthread_mutex_unlock(&r->config_lock);
     free(v);

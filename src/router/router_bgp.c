@@ -41,6 +41,7 @@ struct router_bgp {
     } *customers; /* CONFIG_CUSTOMERS_MOST */
     unsigned n_customers;
     struct log_limit refused;
+    struct router_bgp_seen seen;
 };
 
 /* --- the turn: sockets, decisions, tables ------------------------------------------------------------------------ */
@@ -58,6 +59,24 @@ static void on_refused(void *user, uint32_t vrf, const struct ip_prefix *p, cons
 static void on_moved(void *user, uint32_t tenant, enum lane_class class_, const struct ip6 *service_sid, uint32_t path)
 {
     pe_slice_moved(((struct router_bgp *)user)->pe, tenant, class_, service_sid, path, clock_now_ns());
+}
+
+static void note(struct router_bgp *b)
+{
+    struct router_bgp_seen now = {.pe = pe_counts(b->pe), .tables = router_bgp_counts(b)};
+    for (uint16_t i = 1; i < BGP_PEERS_MOST; i++) {
+        const struct bgp_session *s = bgp_peer_best_session(pe_speaker(b->pe), i);
+        now.sessions += s != NULL;
+        now.established += s && s->state == BGP_ESTABLISHED;
+    }
+    pthread_mutex_lock(&b->router->config_lock);
+    b->seen = now;
+    pthread_mutex_unlock(&b->router->config_lock);
+}
+
+const struct router_bgp_seen *router_bgp_seen(const struct router_bgp *b)
+{
+    return b ? &b->seen : NULL;
 }
 
 static void turn(struct router_bgp *b)
@@ -79,6 +98,7 @@ static void turn(struct router_bgp *b)
     if (changes_waiting(b->changes)) /* that step has heard something, too */
         due = now;
     reactor_timer_set(&b->router->reactor, &b->timer, due);
+    note(b);
 }
 
 void router_bgp_turn(struct router_bgp *b)

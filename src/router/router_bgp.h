@@ -29,6 +29,14 @@ struct router_bgp_counts {
 };
 struct router_bgp_counts router_bgp_counts(const struct router_bgp *b);
 
+/* As of the last turn: for other threads, under the router's config_lock. */
+struct router_bgp_seen {
+    struct pe_counts pe;
+    struct router_bgp_counts tables;
+    uint32_t sessions, established;
+};
+const struct router_bgp_seen *router_bgp_seen(const struct router_bgp *b); /* NULL: no BGP */
+
 /* router_bgp_config.c */
 int router_bgp_config(const struct router_config *c, struct pe_config *ret, struct error *err);
 void router_bgp_config_free(struct pe_config *c);

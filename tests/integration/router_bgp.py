@@ -142,6 +142,13 @@ def reflector_killed(reflector, h):
     reflector.start()
 
 
+def metrics(pe1):
+    text = pe1.run("curl", "-s", "http://[::1]:9464/metrics").stdout
+    seen = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("meridian_bgp")}
+    check(seen.get('meridian_bgp_sessions{state="established"}') == 2 and seen.get('meridian_bgp_routes{what="vrf"}', 0) >= 4 and
+          seen.get('meridian_bgp_table_changes_total{result="refused"}') == 0, f"metrics count sessions, routes and changes {seen}")
+
+
 def edge_killed(pe1, pe2, h):
     pe2.stop(signal.SIGKILL)
     check(until(lambda: h["r2"].net4 not in routes_of(pe1, "red"), 5, 0.02), "an edge is killed: nobody sends to it")
@@ -222,6 +229,7 @@ def main(gobgp):
         for pe in pe1, pe2:
             pe.vrfs = {"red": (100, 7), "blue": (101, 8)}
             speak(pe)
+        pe1.extra["metrics"] = ["[::1]:9464"]
         pe1.classes = {"red": [{"class": "parameter", "color": 20}]}
         pe2.routes.append({"vrf": "red", "prefix": "10.0.39.14/31", "port": "r2", "gateway": h["r2"].v4})
         speak(p, (), punt={"addresses": [REFLECTOR, INJECTOR]})
@@ -232,6 +240,7 @@ def main(gobgp):
         reached(net, pe1, pe2, h)
         isolated(h)
         withdrawn(pe1, pe2, h)
+        metrics(pe1)
         targets_change(pe1, pe2, h)
         injector = Injector(net, p, pe2)
         steered(pe1, p, pe2, h, injector)
