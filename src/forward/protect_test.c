@@ -29,7 +29,7 @@ struct shape {
     uint64_t slow_bps; /* of P 2's link to PE 3; 0: no limit */
     int64_t delay_ns[2];
     uint32_t window_least;
-    bool unprotected;
+    bool unprotected, encrypted;
     struct queue_limits limits;
     uint32_t lag_cells;
     uint64_t guarantee_bps, port_bps;
@@ -60,13 +60,15 @@ static void add_pe(struct net *n, unsigned router)
     struct port_config hosts = {.kind = PORT_ACCESS, .mtu = 1500, .pfc_priorities = router == 0 ? 1 << 3 : 0};
     testing_net_port(n->v.net, router, VPN_HOSTS, &hosts);
     must(forward_vrf_add(f, VRF, TENANT, &err), &err);
+    must(forward_vrf_add(f, 2 * VRF, 2 * TENANT, &err), &err); /* testing_vpn's other tenant, who has keys too */
     struct forward_access a = {.port = VPN_HOSTS,
         .vrf = VRF,
         .tenant = TENANT,
         .gateway = {{IP_V4, 24, {{10, 0, router ? 1 : 0, 1}}}},
         .priority_of_class = {0, 5, 3, 1}};
     must(forward_access_set(f, &a, testing_net_now(n->v.net), &err), &err);
-    add_sid(f, testing_vpn_service(&n->v, router, VRF), 64, SID_END_DT46_NEXT_CSID, 0, VRF);
+    add_sid(f, testing_vpn_service(&n->v, router, VRF), 64,
+        n->v.config.encrypted ? SID_END_ESP_DT46_NEXT_CSID : SID_END_DT46_NEXT_CSID, 0, VRF);
 }
 
 static struct forward *ingress(struct net *n)
@@ -91,8 +93,11 @@ static struct forward_slice slice_of(const struct net *n, const struct shape *s)
 static void add_route(struct net *n)
 {
     struct error err = {0};
-    struct forward_route r = {
-        .kind = ROUTE_REMOTE, .service_sid = n->service, .path_of_class = {FAST, FAST, FAST, FAST}};
+    struct forward_route r = {.kind = ROUTE_REMOTE,
+        .service_sid = n->service,
+        .path_of_class = {FAST, FAST, FAST, FAST},
+        .encrypted = n->v.config.encrypted,
+        .peer = testing_vpn_loopback(3)};
     struct ip_prefix to = {IP_V4, 24, {{10, 0, 1, 0}}};
     must(forward_route_set(ingress(n), VRF, &to, &r, &err), &err);
 }
@@ -110,7 +115,7 @@ static void add_paths(struct net *n)
 
 static void net_init(struct net *n, const struct shape *s, uint64_t seed)
 {
-    *n = (struct net){.v = {.net = testing_net_create(seed), .config = {.routers = ROUTERS, .lanes = true}, .last = 3}};
+    *n = (struct net){.v = {.net = testing_net_create(seed), .config = {.routers = ROUTERS, .lanes = true, .encrypted = s->encrypted}, .last = 3}};
     n->service = testing_vpn_service(&n->v, 3, VRF);
     testing_net_mbufs(n->v.net, 16384, 2048);
     for (unsigned k = 0; k < ROUTERS; k++) {
@@ -136,6 +141,8 @@ static void net_init(struct net *n, const struct shape *s, uint64_t seed)
     struct forward_slice slice = slice_of(n, s);
     must(forward_slice_set(ingress(n), &slice, testing_net_now(n->v.net), &err), &err);
     add_route(n);
+    if (s->encrypted)
+        testing_vpn_keys(&n->v, 0, VPN_KEYS_OPEN | VPN_KEYS_SEAL);
 }
 
 static void check_routers(struct net *n)
@@ -317,6 +324,28 @@ static void a_cut_of_either_path_loses_nothing(void **state)
     assert_int_equal(lost, 0);
     a_cut(1, true, &lost);
     assert_true(lost > 0); /* the same with one lane */
+}
+
+/* ESP inside: one SA for both copies, each packet opened once and in order, so its window sees no replay. */
+static void an_encrypted_vpn_is_protected_like_any_other(void **state)
+{
+    (void)state;
+    struct net n;
+    start(&n, &(struct shape){.window_least = 512, .encrypted = true}, 10);
+    send_some(&n, 2000, 10 * NS_PER_US);
+    testing_net_cut(n.v.net, 1, 1, true);
+    send_some(&n, 4000, 10 * NS_PER_US);
+    testing_net_cut(n.v.net, 1, 1, false);
+    until_both(&n, true, true);
+    send_some(&n, 2000, 10 * NS_PER_US);
+    testing_net_run(n.v.net, 100 * NS_PER_MS);
+    look(&n);
+    assert_int_equal(n.seen, 8000);
+    assert_true(forward_counts(ingress(&n)).sealed == 8000);
+    assert_true(forward_counts(testing_net_forward(n.v.net, 3)).opened == 8000);
+    assert_true(!dropped(&n, LOSS_REPLAY) && !dropped(&n, LOSS_NO_KEY) && !dropped(&n, LOSS_NOT_AUTHENTIC));
+    assert_true(stream_of(&n).lost == 0);
+    done(&n);
 }
 
 static int64_t lose_some(void *user, unsigned router, uint16_t port, uint8_t *bytes, uint32_t len, int64_t now)
@@ -609,6 +638,7 @@ int main(void)
         cmocka_unit_test(every_packet_goes_both_ways_and_arrives_once),
         cmocka_unit_test(the_number_stands_where_the_document_says),
         cmocka_unit_test(a_cut_of_either_path_loses_nothing),
+        cmocka_unit_test(an_encrypted_vpn_is_protected_like_any_other),
         cmocka_unit_test(what_a_lossy_path_loses_the_other_brings),
         cmocka_unit_test(a_path_that_cannot_follow_is_left_behind),
         cmocka_unit_test(what_was_let_go_is_all_that_a_cut_can_cost),
