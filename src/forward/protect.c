@@ -220,8 +220,11 @@ static uint64_t number_of(struct rte_mbuf *m, const struct encap *e)
 static bool send_copy(struct forward *f, struct protect *t, unsigned i, struct rte_mbuf *m, int64_t now)
 {
     struct queue *q = &lane_ingress(t->lane[i])->queue;
-    while (q->packets > 1 && q->cells + packet_meta(m)->cells > t->lag_cells &&
-           number_of(q->head, t->encap[i]) > t->missing[!i]) {
+    while (q->packets > 1 && q->cells + packet_meta(m)->cells > t->lag_cells) {
+        uint64_t oldest = number_of(q->head, t->encap[i]);
+        if (oldest <= t->missing[!i])
+            break;
+        t->missing[i] = oldest > t->missing[i] ? oldest : t->missing[i];
         queue_drop_head(q, LOSS_REDUNDANT, now);
         t->redundant++;
     }

@@ -10,6 +10,7 @@
 #include "base/test.h"
 #include "forward/testing_vpn.h"
 #include "forward/view.h"
+#include "lane/view.h"
 #include "wire/sequence.h"
 
 #include <errno.h>
@@ -23,10 +24,12 @@ struct net {
     unsigned sent;
     unsigned seen;
     uint16_t last; /* number of the last packet that host B got */
+    uint8_t ecn;   /* of what host A sends */
 };
 
 struct shape {
-    uint64_t slow_bps; /* of P 2's link to PE 3; 0: no limit */
+    uint64_t bps[2];   /* of P 1's and P 2's link to PE 3; 0: no limit */
+    uint64_t sink_bps; /* of host B's port */
     int64_t delay_ns[2];
     uint32_t window_least;
     bool unprotected, encrypted;
@@ -53,11 +56,12 @@ static void add_sid(struct forward *f, struct ip6 sid, uint8_t len, enum sid_beh
     must(forward_sid_set(f, &(struct forward_sid){{IP_V6, len, sid}, b, 0, port, vrf}, &err), &err);
 }
 
-static void add_pe(struct net *n, unsigned router)
+static void add_pe(struct net *n, unsigned router, uint64_t host_bps)
 {
     struct forward *f = testing_net_forward(n->v.net, router);
     struct error err = {0};
-    struct port_config hosts = {.kind = PORT_ACCESS, .mtu = 1500, .pfc_priorities = router == 0 ? 1 << 3 : 0};
+    struct port_config hosts = {
+        .kind = PORT_ACCESS, .mtu = 1500, .pfc_priorities = router == 0 ? 1 << 3 : 0, .rate_bps = host_bps};
     testing_net_port(n->v.net, router, VPN_HOSTS, &hosts);
     must(forward_vrf_add(f, VRF, TENANT, &err), &err);
     must(forward_vrf_add(f, 2 * VRF, 2 * TENANT, &err), &err); /* testing_vpn's other tenant, who has keys too */
@@ -115,7 +119,9 @@ static void add_paths(struct net *n)
 
 static void net_init(struct net *n, const struct shape *s, uint64_t seed)
 {
-    *n = (struct net){.v = {.net = testing_net_create(seed), .config = {.routers = ROUTERS, .lanes = true, .encrypted = s->encrypted}, .last = 3}};
+    *n = (struct net){.v = {.net = testing_net_create(seed),
+                          .config = {.routers = ROUTERS, .lanes = true, .encrypted = s->encrypted},
+                          .last = 3}};
     n->service = testing_vpn_service(&n->v, 3, VRF);
     testing_net_mbufs(n->v.net, 16384, 2048);
     for (unsigned k = 0; k < ROUTERS; k++) {
@@ -124,7 +130,7 @@ static void net_init(struct net *n, const struct shape *s, uint64_t seed)
             .lanes = {.lanes_most = 32, .history_packets = 1024}};
         testing_net_router(n->v.net, &c);
         for (uint16_t port = 0; port < 2; port++)
-            core_port(n, k, port, k == 2 && port == 1 ? s->slow_bps : k == 0 ? s->port_bps : 0);
+            core_port(n, k, port, port == 1 && (k == 1 || k == 2) ? s->bps[k - 1] : k == 0 ? s->port_bps : 0);
     }
     int64_t a = s->delay_ns[0] ? s->delay_ns[0] : 250 * NS_PER_US,
             b = s->delay_ns[1] ? s->delay_ns[1] : 750 * NS_PER_US;
@@ -134,8 +140,8 @@ static void net_init(struct net *n, const struct shape *s, uint64_t seed)
     testing_net_cable(n->v.net, 2, 1, 3, 1, b);
     for (unsigned k = 1; k <= 2; k++)
         add_sid(testing_net_forward(n->v.net, k), testing_vpn_adjacency(&n->v, k, 1), 48, SID_END_X_NEXT_CSID, 1, 0);
-    add_pe(n, 0);
-    add_pe(n, 3);
+    add_pe(n, 0, 10000000); /* a pause is long at this rate: it need not be repeated */
+    add_pe(n, 3, s->sink_bps);
     add_paths(n);
     struct error err = {0};
     struct forward_slice slice = slice_of(n, s);
@@ -173,7 +179,7 @@ static void look(struct net *n)
 static void send_some(struct net *n, unsigned count, int64_t apart)
 {
     for (unsigned i = 0; i < count; i++) {
-        struct testing_udp u = {IP_V4, AF41, 0, 64, 0, (uint16_t)++n->sent, 2000, 100};
+        struct testing_udp u = {IP_V4, AF41, n->ecn, 64, 0, (uint16_t)++n->sent, 2000, 100};
         testing_vpn_send(&n->v, 0, &u);
         testing_net_run(n->v.net, apart);
         if (i % 16 == 0) {
@@ -361,7 +367,7 @@ static void what_a_lossy_path_loses_the_other_brings(void **state)
     (void)state;
     struct net n;
     uint64_t key = 77;
-    start(&n, &(struct shape){.window_least = 1024}, 3);
+    start(&n, &(struct shape){.window_least = 1024, .sink_bps = 120000000}, 3); /* what both bring waits in one queue */
     testing_net_hook(n.v.net, lose_some, &key);
     send_some(&n, 4000, 10 * NS_PER_US);
     testing_net_run(n.v.net, 200 * NS_PER_MS);
@@ -373,17 +379,31 @@ static void what_a_lossy_path_loses_the_other_brings(void **state)
     done(&n);
 }
 
-/* The slow path can carry a tenth: it lags, its copies are let go, and the other one does not notice. */
-static void a_path_that_cannot_follow_is_left_behind(void **state)
+static uint64_t marked(struct net *n)
 {
-    (void)state;
+    struct lane_view v[8];
+    uint32_t at = 0;
+    uint64_t sum = 0;
+    unsigned got = lane_view(forward_lanes(ingress(n)), &at, v, 8);
+    for (unsigned i = 0; i < got; i++)
+        sum += v[i].marked_packets;
+    return sum;
+}
+
+/* One of the paths can carry a tenth: it lags, its copies are let go, and neither the other one nor the host notices. */
+static void left_behind(unsigned slow)
+{
     struct net n;
-    struct queue_limits limits = {.pfc_xoff_cells = 200, .pfc_xon_cells = 100, .drop_cells = 4000};
-    start(&n, &(struct shape){.slow_bps = 10000000, .limits = limits, .lag_cells = 300}, 4);
+    struct shape s = {.limits = {.ecn_cells = 100, .pfc_xoff_cells = 200, .pfc_xon_cells = 100, .drop_cells = 4000},
+        .lag_cells = 300};
+    s.bps[slow] = 10000000;
+    start(&n, &s, 4);
+    n.ecn = 1;
     send_some(&n, 10000, 20 * NS_PER_US);
     struct forward_protect_view p = protect_of(&n);
     assert_true(p.redundant > 5000);
-    assert_true(p.cells[1] <= 300 && p.cells[0] < 10);
+    assert_true(p.cells[slow] <= 300 && p.cells[!slow] < 10);
+    assert_int_equal(marked(&n), 0);
     testing_net_run(n.v.net, 500 * NS_PER_MS);
     look(&n);
     assert_int_equal(n.seen, 10000);
@@ -393,13 +413,67 @@ static void a_path_that_cannot_follow_is_left_behind(void **state)
     done(&n);
 }
 
+static void a_path_that_cannot_follow_is_left_behind(void **state)
+{
+    (void)state;
+    left_behind(1);
+    left_behind(0);
+}
+
+/* Neither can carry it alone for a while: both lag, they lead in turns, and of no packet both copies are let go. */
+static void of_no_packet_both_copies_are_let_go(void **state)
+{
+    (void)state;
+    struct net n;
+    start(&n, &(struct shape){.bps = {40000000, 30000000}, .lag_cells = 40}, 11);
+    for (unsigned burst = 0; burst < 10; burst++) {
+        send_some(&n, 150, 10 * NS_PER_US);
+        testing_net_run(n.v.net, 3 * NS_PER_MS);
+    }
+    testing_net_run(n.v.net, NS_PER_S);
+    look(&n);
+    assert_true(protect_of(&n).redundant > 200);
+    assert_int_equal(n.seen, n.sent);
+    done(&n);
+}
+
+static int64_t lose_fifty(void *user, unsigned router, uint16_t port, uint8_t *bytes, uint32_t len, int64_t now)
+{
+    (void)user, (void)port, (void)now;
+    const uint8_t *ip = bytes + ETHER_SIZE;
+    if (len < 150 || bytes_get_be16(bytes + ETHER_TYPE) != ETHER_IP6 || ip[IP6_SIZE] != IP_PROTO_DSTOPTS)
+        return 0;
+    uint64_t number = bytes_get_be64(ip + IP6_SIZE + HBH_SIZE + SEQUENCE_NUMBER_AT);
+    return (router == 1 && number == 50) || (router == 2 && number >= 50) ? TESTING_LOSE : 0;
+}
+
+/* Both copies of one packet are lost, then the slow path is silent: what is behind goes on after the wait, by itself. */
+static void what_is_held_goes_on_without_another_packet(void **state)
+{
+    (void)state;
+    struct net n;
+    start(&n, &(struct shape){.window_least = 512}, 12);
+    testing_net_hook(n.v.net, lose_fifty, NULL);
+    send_some(&n, 100, 10 * NS_PER_US);
+    testing_net_run(n.v.net, 2 * NS_PER_MS);
+    look(&n);
+    assert_int_equal(n.seen, 49);
+    assert_int_equal(stream_of(&n).held_packets, 50);
+    check_routers(&n);
+    testing_net_run(n.v.net, 100 * NS_PER_MS);
+    look(&n);
+    assert_int_equal(n.seen, 99);
+    assert_true(stream_of(&n).lost == 1 && stream_of(&n).held_packets == 0);
+    done(&n);
+}
+
 /* The fast path dies while the slow one is far behind with its queue at the limit: what only the fast one had is gone, and no
  * more; what both have never had is not let go. */
 static void what_was_let_go_is_all_that_a_cut_can_cost(void **state)
 {
     (void)state;
     struct net n;
-    start(&n, &(struct shape){.slow_bps = 10000000, .lag_cells = 100}, 5);
+    start(&n, &(struct shape){.bps = {0, 10000000}, .lag_cells = 100}, 5);
     send_some(&n, 3000, 20 * NS_PER_US);
     testing_net_cut(n.v.net, 1, 1, true);
     send_some(&n, 1000, 200 * NS_PER_US); /* now it can follow */
@@ -418,7 +492,9 @@ static void both_down_then_up(void **state)
 {
     (void)state;
     struct net n;
-    start(&n, &(struct shape){.window_least = 512, .lag_cells = 4000}, 6);
+    struct queue_limits limits = {.pfc_xoff_cells = 100, .pfc_xon_cells = 50};
+    start(&n, &(struct shape){.window_least = 512, .lag_cells = 4000, .limits = limits}, 6);
+    const struct port *host = lane_port(forward_lanes(ingress(&n)), VPN_HOSTS);
     send_some(&n, 500, 10 * NS_PER_US);
     testing_net_run(n.v.net, 10 * NS_PER_MS);
     testing_net_cut(n.v.net, 1, 1, true);
@@ -427,11 +503,13 @@ static void both_down_then_up(void **state)
     send_some(&n, 300, 100 * NS_PER_US);
     look(&n);
     assert_int_equal(n.seen, 500);
+    assert_int_equal(host->pfc.stopped, 1 << 3);
     testing_net_cut(n.v.net, 2, 1, false); /* the slow one first */
     until_both(&n, false, true);
     testing_net_run(n.v.net, 20 * NS_PER_MS);
     look(&n);
     assert_int_equal(n.seen, 800);
+    assert_int_equal(host->pfc.stopped, 0); /* though the other path's queue is as full as it was */
     testing_net_cut(n.v.net, 1, 1, false);
     until_both(&n, true, true);
     send_some(&n, 500, 10 * NS_PER_US);
@@ -641,6 +719,8 @@ int main(void)
         cmocka_unit_test(an_encrypted_vpn_is_protected_like_any_other),
         cmocka_unit_test(what_a_lossy_path_loses_the_other_brings),
         cmocka_unit_test(a_path_that_cannot_follow_is_left_behind),
+        cmocka_unit_test(of_no_packet_both_copies_are_let_go),
+        cmocka_unit_test(what_is_held_goes_on_without_another_packet),
         cmocka_unit_test(what_was_let_go_is_all_that_a_cut_can_cost),
         cmocka_unit_test(both_down_then_up),
         cmocka_unit_test(the_slice_made_anew_begins_another_epoch),

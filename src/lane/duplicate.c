@@ -203,18 +203,19 @@ int64_t duplicate_wait_ns(const struct duplicate *d)
     return wait < d->limits.wait_most_ns ? wait : d->limits.wait_most_ns;
 }
 
+/* A path that has passed the missing number will not bring it. One that has not is waited for as long as something comes by it,
+ * or until it has been silent for longer than it lags. */
 int64_t duplicate_deadline(const struct duplicate *d)
 {
-    if (d->held)
-        return d->slots[d->oldest].at_ns + duplicate_wait_ns(d);
-    return d->refused_ns == INT64_MAX ? INT64_MAX : d->refused_ns + duplicate_wait_ns(d);
-}
-
-/* By this path it will not come any more: the path has passed it, or is a window behind and silent. */
-static bool has_passed(const struct duplicate *d, unsigned path, int64_t now)
-{
-    return d->passed[path] > d->next ||
-           (d->top - d->passed[path] >= d->limits.window && now - d->heard_ns[path] >= duplicate_wait_ns(d));
+    int64_t since = d->held ? d->slots[d->oldest].at_ns : d->refused_ns, until = since;
+    if (since == INT64_MAX)
+        return INT64_MAX;
+    for (unsigned p = 0; p < DUPLICATE_PATHS; p++) {
+        int64_t silent = d->heard_ns[p] > since ? d->heard_ns[p] : since;
+        if (d->passed[p] <= d->next && silent + duplicate_wait_ns(d) > until)
+            until = silent + duplicate_wait_ns(d);
+    }
+    return until < since + d->limits.wait_most_ns ? until : since + d->limits.wait_most_ns;
 }
 
 void *duplicate_next(struct duplicate *d, int64_t now)
@@ -225,7 +226,7 @@ void *duplicate_next(struct duplicate *d, int64_t now)
             advance(d, true);
             return take(d, s);
         }
-        if (!(has_passed(d, 0, now) && has_passed(d, 1, now)) && now < duplicate_deadline(d))
+        if (now < duplicate_deadline(d))
             return NULL;
         advance(d, false);
     }

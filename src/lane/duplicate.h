@@ -2,9 +2,9 @@
  *
  * Every packet has a number; the next one is delivered at once, one that is ahead is held, one whose number was delivered is
  * redundant. Both paths are FIFOs (lanes make them so), therefore a number that both of them have passed is lost and nobody waits
- * for it; otherwise a missing number is waited for as long as the slower path lags, measured, and `wait_most_ns` at most. It is
- * the vector recovery function of IEEE 802.1CB with the ordering function of RFC 9550 (a packet is held for a bounded
- * time) behind it.
+ * for it. A path that has not passed a missing number is waited for while something comes by it, or until it has been silent for
+ * four times as long as the slower path lags, which is measured; `wait_most_ns` in all. It is the vector recovery function of
+ * IEEE 802.1CB with the ordering function of RFC 9550 (a packet is held for a bounded time) behind it.
  *
  * What is held is bounded three ways: `window` numbers ahead, `cells_most` cells, and time. What would exceed the first two is
  * not taken by this path: the other one, which is behind, still brings it. Nothing is allocated: the caller owns the memory and the
@@ -79,7 +79,7 @@ enum duplicate_verdict duplicate_arrive(
 void *duplicate_next(struct duplicate *d, int64_t now);
 /* When duplicate_next may have one without another arrival; INT64_MAX: never. */
 int64_t duplicate_deadline(const struct duplicate *d);
-/* How long a missing number is waited for now. */
+/* How long a path may be silent now before nobody waits for it. */
 int64_t duplicate_wait_ns(const struct duplicate *d);
 
 /* What must always hold: 0, or -EPROTO. For tests. */

@@ -154,15 +154,38 @@ static void a_path_that_is_alone_again_far_ahead_goes_on_after_the_wait(void **s
     rig_done(&r);
 }
 
-static void one_path_alone_does_not_wait_for_one_that_is_gone(void **state)
+static void one_path_alone_waits_for_the_silent_one_only_as_long_as_it_lags(void **state)
 {
     (void)state;
     struct rig r;
     rig_init(&r, 64, 100, 100 * MS);
-    for (uint64_t n = 1; n <= 100; n++)
-        COME(&r, n, 0, 0);
-    assert_int_equal(COME(&r, 102, 0, 1), DUPLICATE_HOLD); /* a whole window behind, and never heard of */
-    assert_true(r.d.delivered == 101 && r.d.lost == 1 && !r.d.held);
+    COME(&r, 1, 0, 0);
+    COME(&r, 1, 1, MS); /* the lag is known; now the second path is cut */
+    COME(&r, 2, 0, 20 * MS);
+    assert_int_equal(COME(&r, 4, 0, 20 * MS), DUPLICATE_HOLD);
+    drain(&r, 29 * MS - 1);
+    assert_true(r.d.held == 1);
+    drain(&r, 29 * MS);
+    assert_true(r.d.delivered == 3 && r.d.lost == 1 && !r.d.held);
+    rig_done(&r);
+}
+
+/* Numbers that went by one path each, the slower one far behind all it ever lagged before: it is not silent, so it is waited for. */
+static void a_path_that_lags_more_than_ever_is_waited_for_while_it_moves(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_init(&r, 64, 100, 100 * MS);
+    COME(&r, 1, 0, 0);
+    COME(&r, 1, 1, 10);
+    COME(&r, 10, 0, MS);
+    for (uint64_t n = 2; n < 9; n++) { /* every 4 ms one; the wait is 5 */
+        assert_int_equal(COME(&r, n, 1, (int64_t)n * 4 * MS), DUPLICATE_DELIVER);
+        drain(&r, (int64_t)n * 4 * MS + 3 * MS);
+    }
+    assert_true(r.d.lost == 0 && r.d.held == 1);
+    COME(&r, 9, 1, 36 * MS);
+    assert_true(r.d.delivered == 10 && !r.d.lost);
     rig_done(&r);
 }
 
@@ -422,7 +445,8 @@ int main(void)
         cmocka_unit_test(a_missing_number_is_waited_for_so_long_and_no_longer),
         cmocka_unit_test(what_is_held_is_bounded_in_numbers_and_cells),
         cmocka_unit_test(a_path_that_is_alone_again_far_ahead_goes_on_after_the_wait),
-        cmocka_unit_test(one_path_alone_does_not_wait_for_one_that_is_gone),
+        cmocka_unit_test(one_path_alone_waits_for_the_silent_one_only_as_long_as_it_lags),
+        cmocka_unit_test(a_path_that_lags_more_than_ever_is_waited_for_while_it_moves),
         cmocka_unit_test(a_new_epoch_lets_go_of_what_is_held_and_stragglers_are_stale),
         cmocka_unit_test(one_that_begins_in_the_middle_takes_it_from_there),
         cmocka_unit_test(numbers_at_the_very_end_do_no_harm),
