@@ -255,7 +255,10 @@ static void take_list_file(struct keys *k, int64_t now_s)
     size_t len;
     if (!k->revoked[0])
         return;
-    if (xsec_list_load(list, &len, k->revoked, &err))
+    int rc = xsec_list_load(list, &len, k->revoked, &err);
+    if (rc == -ENOENT)
+        log_warn("xSEC: there is no revocation list yet: %s", err.text);
+    else if (rc)
         log_error("xSEC: %s", err.text);
     else
         xsec_revocations_take(k->agent, list, len, now_s);

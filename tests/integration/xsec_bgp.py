@@ -3,7 +3,7 @@
 nothing of keys. What is checked:
 
   one command a site makes a member; hosts then reach each other, and the wire shows ESP only (the capture is searched for canaries)
-  a new subnet is encrypted with no rule written; so is a new site, with one command there and none elsewhere
+  a new subnet is encrypted with no rule written; so is a new VPN; so is a new site, with one command there and none elsewhere
   keys are renewed under load without a lost packet
   an edge that is killed comes back, with its disk and without it
   a member that was revoked at one edge is cut off by the other
@@ -28,6 +28,7 @@ CANARY = "canary-7f3a-patient-record-must-not-show"
 
 def speak(router, peers=(REFLECTOR,), xsec=True, **more):
     router.extra["punt"] = {"device": "mer0", "routes": ["fd00:6d65::/32"], **more.pop("punt", {})}
+    router.extra["lanes"] = {"hello": "20 ms", "silence": "2 s"}  # a machine with other work is no cut fibre
     router.extra["bgp"] = {"as": 65000, "control": str(router.dir / "bgp.sock")}
     if peers:
         router.extra["bgp"]["peers"] = [{"address": p} for p in peers]
@@ -131,9 +132,45 @@ def new_prefix(net, pe1, pe2, h):
     only_esp(net, capture, "and encrypted")
 
 
-def renewed_under_load(net, pe1, h):
+def reload(*routers):
+    for r in routers:
+        r.write()
+        r.process.send_signal(signal.SIGHUP)
+
+
+def new_vpn(net, pe1, pe2, h, parked):
+    """A tenant more, who was not there at the start: its VRF and its hosts' subnets, and no word about keys."""
+    for pe in pe1, pe2:
+        pe.vrfs["blue"], access = parked[pe.name]
+        pe.access.append(access)
+    reload(pe1, pe2)
+    reached = until(lambda: h["b1"].ping(h["b2"].v4, 1), 15)
+    capture = Capture(net, pe1, "to-p", "vpn")
+    check(reached and packets(h["b1"], h["b2"], 200, 0.005) == 200, "a new VPN: 0 rules written, its hosts reach each other")
+    only_esp(net, capture, "and it is encrypted")
+    check({p["vrf"] for p in pe1.show("keys") if "peer" in p} == {"red", "blue"}, "with keys of its own")
+    check(h["r1"].ping(h["r2"].v4, 3), "the other VPN does not notice")
+    for pe in pe1, pe2:
+        pe.access.pop()
+        del pe.vrfs["blue"]
+    reload(pe1, pe2)
+    check(until(lambda: {p["vrf"] for p in pe1.show("keys") if "peer" in p} == {"red"}, 10) and
+          not h["b1"].ping(h["b2"].v4, 1), "taken away, its keys are gone with it")
+    check(h["r1"].ping(h["r2"].v4, 3), "and only they")
+
+
+def key_losses(*routers):
+    """Packets that were dropped for want of a key, or because a key did not fit."""
+    n = 0
+    for r in routers:
+        totals = json.loads(r.ctl("show", "losses").stdout)["totals"]
+        n += sum(totals.get(why, {"packets": 0})["packets"] for why in ("no-key", "not-authentic", "replay", "cleartext", "wrong-vpn"))
+    return n
+
+
+def renewed_under_load(net, pe1, pe2, h):
     """Lifetime 10 s: a generation every 5 s at each edge."""
-    before = own(pe1)["generation"]
+    before, lost = own(pe1)["generation"], key_losses(pe1, pe2)
     began = own(pe1)["renewals"]
     capture = Capture(net, pe1, "to-p", "renewal")
     n = 3000
@@ -142,6 +179,7 @@ def renewed_under_load(net, pe1, h):
     renewals = own(pe1)["renewals"] - began
     check(got == n and renewals >= 2 and len(spis) > 4,
           f"{n - got} of {n} packets lost while keys were renewed {renewals} times at one edge ({len(spis)} SPIs seen)")
+    check(key_losses(pe1, pe2) == lost, "no packet was without a key, or under one that did not fit")
     check(own(pe1)["generation"] > before, "generations rise")
 
 
@@ -245,7 +283,12 @@ def main():
         pe1, p, pe2, pe3 = (net.router(n, own=True) for n in ("pe1", "p", "pe2", "pe3"))
         for pe in pe1, pe2, pe3:
             net.link(pe, p)
-        h = {"r1": net.host("r1", pe1), "r2": net.host("r2", pe2), "r3": net.host("r3", pe3)}
+        h = {"r1": net.host("r1", pe1), "r2": net.host("r2", pe2), "r3": net.host("r3", pe3),
+             "b1": net.host("b1", pe1, "blue"), "b2": net.host("b2", pe2, "blue")}
+        parked = {}
+        for pe in pe1, pe2:
+            del pe.vrfs["blue"]
+            parked[pe.name] = (101, 8), pe.access.pop()
         sh(BIN, "xsec", "ca", "init", net.dir / "ca")
         for pe in pe1, pe2, pe3:
             speak(pe, **({"revoked": str(net.dir / "revoked")} if pe is pe1 else {}))
@@ -256,8 +299,9 @@ def main():
         reflect(net, p, (pe1, pe2, pe3))
         first_traffic(net, pe1, pe2, h)
         new_prefix(net, pe1, pe2, h)
+        new_vpn(net, pe1, pe2, h, parked)
         new_site(net, pe1, pe3, h)
-        renewed_under_load(net, pe1, h)
+        renewed_under_load(net, pe1, pe2, h)
         killed(net, pe1, pe2, h, True)
         killed(net, pe1, pe2, h, False)
         revoked(net, pe1, pe2, pe3, h)
