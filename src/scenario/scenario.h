@@ -180,7 +180,7 @@ enum scenario_fault_kind {
     SCENARIO_HEAL,    /* link: its own quality again */
     SCENARIO_STALL,   /* host: takes nothing from the wire (PFC where it speaks it), reads nothing */
     SCENARIO_RESUME,
-    SCENARIO_KILL, /* router or program: its process ends, everything it held is gone */
+    SCENARIO_KILL,  /* router or program: its process ends, everything it held is gone */
     SCENARIO_DRAIN, /* router: it ends in good order, once its lanes have gone elsewhere or wait */
     SCENARIO_RESTART,
     SCENARIO_RESET, /* router: its BGP sessions, by a NOTIFICATION (simulated control plane only) */
