@@ -17,12 +17,13 @@ from routers import BIN, Net, check, finish, sh, until  # noqa: E402
 
 REFLECTOR, INJECTOR = "fd00:6d65::ffff", "fd00:6d65::fffe"
 MANY, LAST = 10000, "10.0.39.15"
+SECRET = "of both ends"
 
 
-def speak(router, peers=(REFLECTOR,), **more):
+def speak(router, peers=(REFLECTOR,), md5=None, **more):
     router.extra["punt"] = {"device": "mer0", "routes": ["fd00:6d65::/32"], **more.pop("punt", {})}
     router.extra["lanes"] = {"hello": "100 ms", "silence": "2 s"}  # a starved worker is not what is tested here
-    router.extra["bgp"] = dict({"as": 65000, "peers": [{"address": p} for p in peers]}, **more)
+    router.extra["bgp"] = dict({"as": 65000, "peers": [dict({"address": p}, **({"md5": md5} if md5 else {})) for p in peers]}, **more)
     if not peers:
         del router.extra["bgp"]["peers"]
 
@@ -41,7 +42,7 @@ class Reflector:
             args = ["gobgpd", "-f", config, "-p", "--pprof-disable", "--api-hosts", "127.0.0.1:50051"]
         else:
             args = [BIN, "bgp", "reflect", "--as", 65000, "--id", "10.0.0.99", "--listen", REFLECTOR, "--control", self.control,
-                    *[c.loopback for c in self.clients], INJECTOR]
+                    *[f"{c.loopback},md5={SECRET}" for c in self.clients], INJECTOR]
         self.process = subprocess.Popen([*self.router.within(), *map(str, args)], stdout=log, stderr=log)
         self.net.processes.append(self.process)
 
@@ -142,6 +143,30 @@ def reflector_killed(reflector, h):
     reflector.start()
 
 
+def peers_change(pe1, h):
+    """A reload takes the reflector away and gives it back; `meridian bgp show` speaks to routers too."""
+    def shown(what):
+        return json.loads(sh(BIN, "bgp", "show", what, pe1.extra["bgp"]["control"]).stdout)[what]
+
+    check({x["address"]: x["state"] for x in shown("peers")}.get(REFLECTOR) == "established", "meridian bgp show: the session")
+    check(any(h["r2"].net4 in x["route"] and x["best"] for x in shown("routes")), "and the routes")
+    peers = pe1.extra["bgp"].pop("peers")
+    pe1.write()
+    check(pe1.ctl("reload", ok=False).returncode == 0, "a reload takes the reflector away")
+    check(until(lambda: h["r2"].net4 not in routes_of(pe1, "red"), 5), "its routes are gone")
+    check("fd00:6d65::3/128" in {r["prefix"] for r in pe1.show("routes")}, "the underlay is not")
+    pe1.extra["bgp"]["peers"] = peers
+    pe1.write()
+    pe1.ctl("reload")
+    check(until(lambda: h["r1"].ping(h["r2"].v4, 1), 15), "it is there again, and so are they")
+    pe1.extra["bgp"]["as"] = 65001
+    pe1.write()
+    refused = pe1.ctl("reload", ok=False)
+    check(refused.returncode and "bgp.as has changed; that takes a restart" in refused.stdout + refused.stderr, "another AS takes a restart, and it says so")
+    pe1.extra["bgp"]["as"] = 65000
+    pe1.write()
+
+
 def metrics(pe1):
     text = pe1.run("curl", "-s", "http://[::1]:9464/metrics").stdout
     seen = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("meridian_bgp")}
@@ -228,7 +253,7 @@ def main(gobgp):
              "r2": net.host("r2", pe2, "red", 202), "b2": net.host("b2", pe2, "blue", 202)}
         for pe in pe1, pe2:
             pe.vrfs = {"red": (100, 7), "blue": (101, 8)}
-            speak(pe)
+            speak(pe, md5=None if gobgp else SECRET, control=str(pe.dir / "bgp"))
         pe1.extra["metrics"] = ["[::1]:9464"]
         pe1.classes = {"red": [{"class": "parameter", "color": 20}]}
         pe2.routes.append({"vrf": "red", "prefix": "10.0.39.14/31", "port": "r2", "gateway": h["r2"].v4})
@@ -241,6 +266,7 @@ def main(gobgp):
         isolated(h)
         withdrawn(pe1, pe2, h)
         metrics(pe1)
+        peers_change(pe1, h)
         targets_change(pe1, pe2, h)
         injector = Injector(net, p, pe2)
         steered(pe1, p, pe2, h, injector)
