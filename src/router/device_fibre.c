@@ -14,7 +14,7 @@
 #define BACKLOG_NS (20 * NS_PER_US)
 /* A worker that comes later than that, on a busy machine, finds that the wire went on without it, for so long at most: frames
  * that waited leave when they would have. */
-#define LATE_NS (10 * NS_PER_MS)
+#define LATE_NS (50 * NS_PER_MS)
 
 struct flying {
     struct rte_mbuf *m;

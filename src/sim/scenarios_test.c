@@ -78,7 +78,7 @@ static void test_expectations_hold(void **state)
 {
     static const char *const files[] = {"overload-2to1.yaml", "victim.yaml", "two-tenants-one-port.yaml",
         "ring-deadlock.yaml", "control-loss.yaml", "attribution.yaml", "slices.yaml", "one-plus-one.yaml", "drain.yaml",
-        "long-haul.yaml"};
+        "long-haul.yaml", "reach-400g.yaml"};
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         holds(files[i]);
 }
@@ -100,12 +100,35 @@ static void test_pauses_deadlock(void **state)
     end(&w);
 }
 
+/* The size that is tested: 64 routers, 992 lanes over up to 16 hops at 400 Gbit/s, as long as packets need to cross all of it. */
+static void test_size(void **state)
+{
+    struct world w;
+    struct run r;
+    struct error err = {""};
+    begin(&w, "backbone-64.yaml");
+    struct sim_options o = {.mode = SCENARIO_LANES, .only = SCENARIO_NONE, .duration_ns = 30 * NS_PER_MS};
+    if (runner_run(&r, w.plan, &o, NULL, "size", &err) || r.rc)
+        fail_msg("%s%s", err.text, r.error.text);
+    uint32_t slices = 0;
+    for (uint32_t i = 0; i < w.scenario->n_routers; i++)
+        slices += w.plan->routers[i].n_slices;
+    assert_true(w.scenario->n_routers == 64 && slices == 992);
+    assert_true(r.result.n_lanes > 992);
+    assert_true(r.result.lane_drops == 0 && r.result.lost_links == 0 && r.result.works[0].lost_routers == 0);
+    assert_true(r.result.peak_over_w > 0 && r.result.peak_over_w <= 1);
+    assert_true(r.result.works[0].delivered > 10000 && r.result.checks >= 30);
+    run_done(&r);
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_are_planned),
         cmocka_unit_test(test_expectations_hold),
         cmocka_unit_test(test_pauses_deadlock),
+        cmocka_unit_test(test_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
