@@ -38,7 +38,7 @@ static void put_own(const struct router *r, const struct keys *k, yyjson_mut_doc
     yyjson_mut_obj_add_uint(doc, o, "pairs", v.counters.pairs);
     yyjson_mut_obj_add_uint(doc, o, "list", v.counters.list_number);
     yyjson_mut_obj_add_uint(doc, o, "beacons", v.beacons);
-    yyjson_mut_obj_add_uint(doc, o, "dropped", v.dropped);
+    yyjson_mut_obj_add_uint(doc, o, "dropped", v.dropped + v.counters.crowded);
     refused = yyjson_mut_obj_add_obj(doc, o, "refused");
     for (int i = XSEC_GOOD + 1; i < XSEC_VERDICTS; i++)
         if (v.counters.verdicts[i])

@@ -13,8 +13,9 @@
 #include <sys/random.h>
 
 #define HELD_MOST    65536u
-#define BUCKETS      4096u /* of beacons; a power of two */
-#define AT_ONCE      32u   /* beacons a poll */
+#define PEERS_MOST   16384u /* of all VPNs together */
+#define BUCKETS      4096u  /* of beacons; a power of two */
+#define AT_ONCE      32u    /* beacons a poll */
 #define RETRY_S      1
 #define LOOK_AGAIN_S 30 /* at beacons that were early */
 #define CHANGES      128u
@@ -273,8 +274,10 @@ static int read_kit(struct keys *k, struct xsec_kit *kit, struct xsec_identity *
 /* The kit holds and the clock is believable: there is an agent, and all that was waiting for one. */
 static int begin(struct keys *k, int64_t now_s, struct error *err)
 {
-    struct xsec_agent_config c = {
-        .psk = k->has_psk ? k->psk : NULL, .lifetime_s = k->lifetime_s, .last_generation = k->state.generation};
+    struct xsec_agent_config c = {.psk = k->has_psk ? k->psk : NULL,
+        .lifetime_s = k->lifetime_s,
+        .last_generation = k->state.generation,
+        .peers_most = PEERS_MOST};
     struct xsec_above above = {.user = k,
         .persist = on_persist,
         .random = on_random,

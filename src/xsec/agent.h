@@ -97,6 +97,7 @@ unsigned xsec_agent_peers(const struct xsec_agent *a, struct xsec_peer_view *ret
 struct xsec_counters {
     uint64_t verdicts[XSEC_VERDICTS];
     uint64_t generations, pairs;
+    uint64_t crowded; /* good beacons of members for whom there was no room (peers_most): nothing is sent to them */
     uint32_t vpns, peers;
     uint64_t list_number; /* of the revocation list in force; 0: none */
     bool revoked;         /* we are on it */

@@ -346,6 +346,25 @@ static void test_expiry_follows_signed_time(void **state)
     end(&w);
 }
 
+static void test_no_room_for_more_members(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 3);
+    xsec_agent_free(w.pe[0].agent);
+    w.pe[0].config.peers_most = 1;
+    w.now++;
+    boot(&w, 0);
+    spread(&w, 3);
+    struct xsec_counters c = xsec_agent_counters(w.pe[0].agent);
+    assert_int_equal(c.peers, 1);
+    assert_int_equal(c.crowded, 1);
+    assert_int_equal(w.pe[0].n_out, XSEC_LANES);
+    check_path(&w, 0, 1);
+    check_path(&w, 1, 2); /* the others are not concerned */
+    end(&w);
+}
+
 static void test_clock_skew(void **state)
 {
     (void)state;
@@ -627,6 +646,7 @@ int main(void)
         cmocka_unit_test(test_who_comes_just_after_a_renewal),
         cmocka_unit_test(test_a_full_disk_advertises_nothing_new),
         cmocka_unit_test(test_expiry_follows_signed_time),
+        cmocka_unit_test(test_no_room_for_more_members),
         cmocka_unit_test(test_clock_skew),
         cmocka_unit_test(test_a_clock_that_is_set_back),
         cmocka_unit_test(test_revocation_ends_a_member_at_once),

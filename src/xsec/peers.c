@@ -230,8 +230,10 @@ static enum xsec_verdict take(
     if (!m || a->counters.revoked || ip6_equal(&b.certificate.pe, &a->config.identity.certificate.pe))
         return XSEC_GOOD; /* not a VPN of ours, or our own beacon on its way round */
     struct xsec_peer *p = obtain(a, m, &b.certificate.pe, now_s);
-    if (!p)
-        return XSEC_GOOD; /* no room: nothing is sent to it, which fails closed */
+    if (!p) {
+        a->counters.crowded++; /* nothing is sent to it, which fails closed */
+        return XSEC_GOOD;
+    }
     if (p->live[0] && b.generation <= p->beacon[0].generation)
         return b.generation == p->beacon[0].generation && memcmp(b.key, p->beacon[0].key, 32) == 0 ? XSEC_GOOD
                                                                                                    : XSEC_REPLAYED;
