@@ -5,6 +5,7 @@ Site N has 192.0.2.N on the switch and 10.9.N.1/24 inside. What an operator woul
 typed: `lines` (of configuration, without certificates) and `commands`, both by site."""
 import atexit
 import collections
+import difflib
 import os
 import pathlib
 import shutil
@@ -60,8 +61,8 @@ PEER = """  site-{j} {{
     }}
     children {{
       net {{
-        local_ts = 10.9.{i}.0/24
-        remote_ts = 10.9.{j}.0/24
+        local_ts = {local}
+        remote_ts = {remote}
         esp_proposals = aes256gcm16-x25519
         start_action = {start}
       }}
@@ -86,6 +87,7 @@ class SwanMesh:
         self.hub = f"{self.tag}hub"
         self.sites, self.processes, self.captures = [], {}, []
         self.lines, self.commands = collections.Counter(), collections.Counter()
+        self.prefixes = collections.defaultdict(lambda: 1)
 
     def __enter__(self):
         atexit.register(self.close)
@@ -164,15 +166,18 @@ class SwanMesh:
                 raise RuntimeError(f"charon of site {i} does not start: {(d / 'log').read_text() if (d / 'log').exists() else ''}")
             time.sleep(0.01)
 
+    def inside(self, i):
+        return ",".join(f"10.{9 + n}.{i}.0/24" for n in range(self.prefixes[i]))
+
     def write(self, i, peers):
-        """The connections of a site; only lines that were not there before count as written."""
+        """The connections of a site; lines that were not there before, or are another, count as written."""
         path = self.dir(i) / "swanctl/swanctl.conf"
-        before = len(path.read_text().splitlines()) if path.exists() else 0
+        before = path.read_text().splitlines() if path.exists() else []
         text = "connections {\n" + "".join(
-            PEER.format(i=i, j=j, start="start" if i > j else "none") for j in peers) + "}\n"
+            PEER.format(i=i, j=j, start="start" if i > j else "none", local=self.inside(i), remote=self.inside(j)) for j in peers) + "}\n"
         path.write_text(text)
-        self.lines[i] += len(text.splitlines()) - before
-        self.commands[i] += before > 0  # an existing site's file is opened and edited
+        self.lines[i] += sum(line.startswith("+ ") for line in difflib.ndiff(before, text.splitlines()))
+        self.commands[i] += bool(before)  # an existing site's file is opened and edited
 
     def load(self, i):
         d = self.dir(i)
@@ -212,6 +217,18 @@ class SwanMesh:
         self.all_reach([(i, j) for j in others])
         return time.monotonic() - start, sum(self.commands.values()), sum(self.lines.values())
 
+    def add_prefix(self, i):
+        """A subnet more inside site i, protected like the first: commands and lines of it, at all sites."""
+        self.lines.clear()
+        self.commands.clear()
+        self.prefixes[i] += 1
+        n = 8 + self.prefixes[i]
+        sh("ip", "-n", self.ns(i), "addr", "add", f"10.{n}.{i}.1/32", "dev", "lo")
+        for j in self.sites:
+            self.write(j, [k for k in self.sites if k != j])
+            self.load(j)
+        return sum(self.commands.values()), sum(self.lines.values())
+
     def all_reach(self, pairs, seconds=60):
         end = time.monotonic() + seconds
         while pairs:
@@ -225,9 +242,9 @@ class SwanMesh:
                   ok=False).returncode == 0
 
     def watch(self):
-        """What crosses the switch from now on, into a file: see `seen`."""
+        """What the first site sends and gets from now on, into a file: see `seen`."""
         path = self.folder / "capture.pcap"
-        p = subprocess.Popen(["ip", "netns", "exec", self.hub, "tshark", "-q", "-i", "br0", "-w", path, "-f", "ip"],
+        p = subprocess.Popen(["ip", "netns", "exec", self.hub, "tshark", "-q", "-i", f"p{self.sites[0]}", "-w", path, "-f", "ip"],
                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.captures.append(p)
         for line in p.stderr:
