@@ -63,9 +63,9 @@ static void make_runs(
     struct accept_place place = {c->top, evidence, c->quick, c->interrupted, c->tick, c->user};
     unsigned at = 0, n = 0;
     for (size_t i = 0; i < accept_n_runs; i++)
-        n += accept_run_wanted(&accept_runs[i], rows);
+        n += accept_run_wanted(&accept_runs[i], rows, c->quick);
     for (size_t i = 0; i < accept_n_runs && !ret->about.interrupted; i++) {
-        if (!accept_run_wanted(&accept_runs[i], rows))
+        if (!accept_run_wanted(&accept_runs[i], rows, c->quick))
             continue;
         c->before(c->user, &accept_runs[i], at++, n);
         ret->about.interrupted = accept_run_make(&ret->outcomes[i], &accept_runs[i], &place) == -EINTR;

@@ -25,8 +25,8 @@ struct accept_rows { /* the chosen ones, clauses first */
 /* only: ids parted by commas ("L1,F7", also families: "L"); NULL: all. -EINVAL and a sentence that names ids near it. */
 int accept_rows_choose(struct accept_rows *ret, const char *only, struct error *err);
 void accept_rows_done(struct accept_rows *r);
-/* Whether one of these rows reads a figure from it. */
-bool accept_run_wanted(const struct accept_run *run, const struct accept_rows *rows);
+/* Whether one of these rows reads a figure from it, and it is made in a quick acceptance if this is one. */
+bool accept_run_wanted(const struct accept_run *run, const struct accept_rows *rows, bool quick);
 
 struct accept_config {
     const char *top, *out; /* the repository; where the report goes, made */

@@ -74,8 +74,10 @@ void accept_rows_done(struct accept_rows *r)
     *r = (struct accept_rows){0};
 }
 
-bool accept_run_wanted(const struct accept_run *run, const struct accept_rows *rows)
+bool accept_run_wanted(const struct accept_run *run, const struct accept_rows *rows, bool quick)
 {
+    if (quick && run->quick && !*run->quick)
+        return false;
     for (size_t i = 0; i < rows->n; i++)
         for (const struct accept_check *c = rows->row[i]->checks; c < rows->row[i]->checks + ACCEPT_CHECKS && c->run;
             c++)

@@ -18,7 +18,7 @@ const struct accept_run accept_runs[] = {
     {"good", ACCEPT_JSON, ACCEPT_SIMULATED,
         "echo {\"drops\":0,\"hosts\":[{\"name\":\"a\",\"p\":3},{\"name\":\"b\",\"p\":5}]}", NULL, 1, 1, NULL},
     {"lab", ACCEPT_TEST, ACCEPT_LAB, "true", "false", 1, 1, NULL},
-    {"skips", ACCEPT_TEST, ACCEPT_LIVE, "tests/skips", NULL, 1, 1, NULL},
+    {"skips", ACCEPT_TEST, ACCEPT_LIVE, "tests/skips", "", 1, 1, NULL},
     {"mute", ACCEPT_JSON, ACCEPT_LIVE, "true", NULL, 1, 1, NULL},
     {"missing", ACCEPT_JSON, ACCEPT_LIVE, "no-such-program", NULL, 1, 1, NULL},
     {"bench", ACCEPT_FIGURES, ACCEPT_EMULATED, "ls /", NULL, 1, 1, "area"},
@@ -145,11 +145,13 @@ static void test_choice(void **state)
     assert_int_equal(r.n, 4);
     assert_string_equal(r.row[0]->id, "L1");
     assert_string_equal(r.row[3]->id, "F7");
-    assert_true(accept_run_wanted(&accept_runs[BENCH], &r));
-    assert_false(accept_run_wanted(&accept_runs[LAB], &r));
+    assert_true(accept_run_wanted(&accept_runs[BENCH], &r, true));
+    assert_false(accept_run_wanted(&accept_runs[LAB], &r, false));
     accept_rows_done(&r);
     assert_int_equal(accept_rows_choose(&r, "figure 12", &err), 0);
     assert_string_equal(r.row[0]->id, "F12");
+    assert_true(accept_run_wanted(&accept_runs[SKIPS], &r, false));
+    assert_false(accept_run_wanted(&accept_runs[SKIPS], &r, true)); /* too long for a quick one */
     accept_rows_done(&r);
     assert_int_equal(accept_rows_choose(&r, "L9", &err), -EINVAL);
     assert_non_null(strstr(err.text, "\"L9\""));

@@ -85,7 +85,7 @@ int accept_write_json(FILE *to, const struct accept_rows *rows, const struct acc
     for (size_t i = 0; i < rows->n; i++)
         yyjson_mut_arr_append(list, row(d, rows->row[i], &r->judgements[i], r->about.quick));
     for (size_t i = 0; i < accept_n_runs; i++)
-        if (accept_run_wanted(&accept_runs[i], rows))
+        if (accept_run_wanted(&accept_runs[i], rows, r->about.quick))
             yyjson_mut_arr_append(runs, run(d, &accept_runs[i], &r->outcomes[i], r->about.quick));
     yyjson_mut_obj_add_val(d, root, "rows", list);
     yyjson_mut_obj_add_val(d, root, "runs", runs);

@@ -27,7 +27,7 @@ struct accept_run {
     enum accept_form form;
     enum accept_label label;
     const char *full;    /* the command, from the top of the repository; words part at blanks */
-    const char *quick;   /* shorter; NULL: the same */
+    const char *quick;   /* shorter; NULL: the same; "": too long, not made in a quick acceptance */
     int full_s, quick_s; /* how long it usually takes, for the progress; ten times as long is given up */
     const char *figures; /* ACCEPT_FIGURES: the area */
 };

@@ -23,7 +23,7 @@
 
 const char *accept_run_command(const struct accept_run *run, bool quick)
 {
-    return quick && run->quick ? run->quick : run->full;
+    return quick && run->quick && *run->quick ? run->quick : run->full;
 }
 
 /* Leading NAME=VALUE words go into the environment. */

@@ -117,7 +117,7 @@ void accept_judge(struct accept_judgement *ret, const struct accept_row *row, co
             settle(ret, o->end == ACCEPT_SKIPPED ? ACCEPT_NOT_HERE : ACCEPT_NOT_MET, f->why);
     }
     if (untried)
-        settle(ret, ACCEPT_UNTRIED, "not all of its runs were made");
+        settle(ret, ACCEPT_UNTRIED, "not all of its runs were made: interrupted, or left to a full acceptance");
     if (!ret->n)
         settle(ret, ACCEPT_NOT_MET, "not built");
 }

@@ -36,7 +36,7 @@ static void before(void *user, const struct accept_run *run, unsigned at, unsign
     if (at == 0) {
         double total = 0;
         for (size_t i = 0; i < accept_n_runs; i++)
-            total += accept_run_wanted(&accept_runs[i], s->rows) ? expected_s(&accept_runs[i], s->quick) : 0;
+            total += accept_run_wanted(&accept_runs[i], s->rows, s->quick) ? expected_s(&accept_runs[i], s->quick) : 0;
         progress_start(
             &s->progress, s->json ? PROGRESS_JSON : PROGRESS_AUTO, "accepting", "s of work", (uint64_t)total);
     }
