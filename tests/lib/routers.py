@@ -145,7 +145,8 @@ class Router:
         return json.loads(self.ctl("show", what).stdout)[what]
 
     def log(self):
-        return (self.dir / "log").read_text(errors="replace")
+        log = self.dir / "log"
+        return log.read_text(errors="replace") if log.exists() else ""
 
     def stop(self, sig=signal.SIGTERM, wait=30):
         if self.process and self.process.poll() is None:

@@ -247,15 +247,20 @@ class SwanMesh:
         p = subprocess.Popen(["ip", "netns", "exec", self.hub, "tshark", "-q", "-i", f"p{self.sites[0]}", "-w", path, "-f", "ip"],
                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.captures.append(p)
-        for line in p.stderr:
-            if "Capturing" in line:
-                return path
-        raise RuntimeError("tshark does not capture")
+        end = time.monotonic() + 20
+        while not (path.exists() and path.stat().st_size):  # dumpcap has begun: its file has a head
+            if p.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"tshark does not capture: {p.stderr.read() if p.poll() is not None else ''}")
+            time.sleep(0.02)
+        return path
 
     def seen(self, path):
         """Packets that were protected, and packets of the sites' inside addresses in clear."""
+        count = lambda what: len(sh("tshark", "-r", path, "-Y", what, ok=False).stdout.splitlines())  # noqa: E731
+        end = time.monotonic() + 5
+        while not count("esp or ip.addr == 10.0.0.0/8") and time.monotonic() < end:
+            time.sleep(0.1)  # the capture lags behind the wire
         p = self.captures.pop()
         p.terminate()
         p.wait(10)
-        count = lambda what: len(sh("tshark", "-r", path, "-Y", what).stdout.splitlines())  # noqa: E731
-        return count("esp"), count("ip.addr == 10.9.0.0/16")
+        return count("esp"), count("ip.addr == 10.0.0.0/8")
