@@ -238,7 +238,7 @@ class SwanMesh:
                 raise RuntimeError(f"no way between {pairs}:\n{(self.dir(i) / 'log').read_text()[-3000:]}")
 
     def reach(self, i, j):
-        return sh("ip", "netns", "exec", self.ns(i), "ping", "-n", "-q", "-c1", "-W1", "-I", f"10.9.{i}.1", f"10.9.{j}.1",
+        return sh("ip", "netns", "exec", self.ns(i), "ping", "-n", "-q", "-c1", "-W0.2", "-I", f"10.9.{i}.1", f"10.9.{j}.1",
                   ok=False).returncode == 0
 
     def watch(self):
