@@ -105,6 +105,19 @@ void install_pump(struct client *c, struct line *l)
     line_flush(c, l);
 }
 
+/* The worker has the half, whoever brought it: a connection of ours that still waits for that begins anew. */
+void install_elsewhere(struct client *c, const struct line *known_by, int64_t now)
+{
+    for (uint32_t k = c->first_line; k < 2; k++) {
+        struct line *l = &c->lines[k];
+        if (l == known_by || l->state != LINE_INSTALLING)
+            continue;
+        line_drop(c, l, now, "the half is installed");
+        l->attempts = 0;
+        l->retry_ns = now;
+    }
+}
+
 static void restart_lines(struct client *c, int64_t now)
 {
     for (uint32_t k = c->first_line; k < 2; k++) {

@@ -61,6 +61,7 @@ void client_hello_reply(struct client *c, struct line *l, const struct split_hea
     l->granted = r.window;
     l->used = 0;
     if (r.installed) {
+        install_elsewhere(c, l, now);
         line_ready(c, l);
         client_tell_up(c);
         return;

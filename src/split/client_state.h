@@ -89,5 +89,6 @@ void install_reply(struct client *c, struct line *l, const struct split_header *
 bool install_refused(
     struct client *c, struct line *l, const struct split_header *h, const struct split_error *e, int64_t now);
 void install_done(struct client *c);
+void install_elsewhere(struct client *c, const struct line *known_by, int64_t now);
 
 #endif

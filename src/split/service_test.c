@@ -723,6 +723,47 @@ static void test_install_by_client(void **state)
     }
 }
 
+/* Two programs of a hospital begin at once, and neither finds its half there: the one that comes second waits until the first
+ * has installed it, and then serves on both its connections. */
+static void test_install_by_somebody_else(void **state)
+{
+    setup();
+    struct model_cut cut = new_cut();
+    size_t size = 50000;
+    uint8_t *file = calloc(1, size), sha[32];
+    char path[128];
+    struct split_hello_reply r;
+    world_half(&cut, file);
+    sha256_of(file, size, sha);
+    snprintf(path, sizeof(path), "%s/the-half.gguf", world.dir);
+    assert_int_equal(file_write(path, file, size, 0600, NULL), 0);
+    int first = installer(&cut, 1, &r);
+    assert_false(r.installed);
+    put_piece(first, file, 0, 20000, size, sha);
+    want_have(first, 20000, false);
+
+    struct remote_config remote = world_remote(&world);
+    struct middle *m;
+    struct middle_event e;
+    remote.cut = cut;
+    remote.cloud_half = path;
+    assert_int_equal(remote_middle_create(&m, &remote, NULL), 0);
+    assert_int_equal(m->ops->open(m, 1, 100), 0);
+    do
+        assert_int_equal(m->ops->next(m, 10 * NS_PER_S, &e), 0);
+    while (e.kind != MIDDLE_DOWN); /* refused: another one is installing */
+    put_piece(first, file, 20000, 30000, size, sha);
+    want_have(first, size, true);
+    do
+        assert_int_equal(m->ops->next(m, 10 * NS_PER_S, &e), 0);
+    while (e.kind == MIDDLE_UP || e.kind == MIDDLE_DOWN);
+    assert_int_equal(e.kind, MIDDLE_OPENED);
+    m->ops->free(m);
+    close(first);
+    free(file);
+    world_end(&world);
+}
+
 static int not_the_half(const char *path, const struct model_cut *cut, struct error *err)
 {
     return error_set(err, EBADMSG, "%s is the half of step 7", path);
@@ -772,6 +813,7 @@ int main(void)
         cmocka_unit_test(test_install_by_pieces),
         cmocka_unit_test(test_install_refused),
         cmocka_unit_test(test_install_by_client),
+        cmocka_unit_test(test_install_by_somebody_else),
         cmocka_unit_test(test_wrong_half_stays_here),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
