@@ -89,11 +89,9 @@ static void train(struct lab_words *w, const struct lab_world *world, const stru
 
 static void edge(struct lab_words *w, const struct lab_world *world, const struct scenario_program *p)
 {
-    char own[64];
-    lab_host_text(own, world, p->host, world->plan->scenario->hosts[p->host].vpn);
     add(w, world->program), add(w, "edge"), add(w, "run");
     identity(w, world, p);
-    add(w, "--listen"), add_text(w, "127.0.0.1:%u,%s:%u", LAB_EDGE_PORT, own, LAB_EDGE_PORT);
+    add(w, "--listen"), add_text(w, "*:%u", LAB_EDGE_PORT); /* of all cables of its machine */
     add(w, "--keys"), add(w, "edge.keys"), add(w, "--model-id"), add(w, p->name);
 }
 

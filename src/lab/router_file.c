@@ -170,13 +170,50 @@ static void ports(struct writer *w)
             core_port(w, i);
 }
 
+/* Of this VPN nothing about other routers is written down: routes, services and keys come by BGP. */
+static bool by_bgp(const struct scenario *s, uint32_t vpn)
+{
+    return s->control_bgp && s->vpns[vpn].encrypted;
+}
+
+static bool vrf_by_bgp(const struct scenario *s, uint32_t vrf)
+{
+    for (uint32_t i = 0; i < s->n_vpns; i++)
+        if (s->vpns[i].vrf == vrf)
+            return by_bgp(s, i);
+    return false;
+}
+
+bool lab_router_is_member(const struct plan *p, uint32_t router)
+{
+    for (uint32_t i = 0; i < p->routers[router].n_vpns; i++)
+        if (by_bgp(p->scenario, p->routers[router].vpns[i]))
+            return true;
+    return false;
+}
+
+static void bgp(struct writer *w)
+{
+    const struct scenario *s = w->f->plan->scenario;
+    uint32_t at = (uint32_t)(w->r - w->f->plan->routers), reflector = scenario_reflector(s);
+    char a[IP_TEXT_SIZE];
+    if (!s->control_bgp)
+        return;
+    put(w, "\nbgp:\n  as: 65000\n");
+    if (w->r->n_vpns)
+        put(w, "  peers:\n    - address: %s\n", text6(a, &w->f->plan->routers[reflector].loopback));
+    if (lab_router_is_member(w->f->plan, at))
+        put(w, "xsec:\n  kit: %s/%s.kit\n  state: %s/%s.xsec\n", w->f->folder, w->name, w->f->folder, w->name);
+}
+
 static void vrfs(struct writer *w)
 {
     if (w->r->n_vpns)
         put(w, "\nvrfs:\n");
     for (uint32_t i = 0; i < w->r->n_vpns; i++) {
         const struct scenario_vpn *v = &w->f->plan->scenario->vpns[w->r->vpns[i]];
-        put(w, "  - {name: %.31s, id: %u, tenant: %u}\n", v->name, v->vrf, v->tenant_id);
+        put(w, "  - {name: %.31s, id: %u, tenant: %u%s}\n", v->name, v->vrf, v->tenant_id,
+            by_bgp(w->f->plan->scenario, w->r->vpns[i]) ? ", encrypt: yes" : "");
     }
 }
 
@@ -215,9 +252,14 @@ static const char *vpn_of_vrf(const struct writer *w, uint32_t vrf)
 static void routes(struct writer *w)
 {
     char key[16], a[IP_TEXT_SIZE], b[IP_TEXT_SIZE];
-    put(w, "\nroutes:\n");
+    const struct scenario *s = w->f->plan->scenario;
+    bool any = false;
     for (uint32_t i = 0; i < w->r->n_routes; i++) {
         const struct plan_route *x = &w->r->routes[i];
+        if (s->control_bgp && (x->kind != PLAN_ROUTE_REMOTE || vrf_by_bgp(s, x->vrf)))
+            continue;
+        put(w, any ? "" : "\nroutes:\n");
+        any = true;
         ip_prefix_print(a, &x->prefix);
         if (x->kind == PLAN_ROUTE_LOCAL) {
             put(w, "  - {prefix: \"%s\", local: yes}\n", a);
@@ -242,6 +284,8 @@ static void sids(struct writer *w)
     put(w, "\nsids:\n");
     for (uint32_t i = 0; i < w->r->n_sids; i++) {
         const struct plan_sid *x = &w->r->sids[i];
+        if (x->kind == PLAN_SID_SERVICE && vrf_by_bgp(w->f->plan->scenario, x->vrf))
+            continue; /* it makes its own, which opens ESP */
         put(w, "  - {sid: \"%s\", ", ip_prefix_print(a, &x->sid));
         if (x->kind == PLAN_SID_NODE) {
             put(w, "behaviour: uN}\n");
@@ -287,7 +331,7 @@ static void slices(struct writer *w)
     bool any = false;
     for (uint32_t i = 0; i < w->r->n_slices && w->f->plan->scenario->mode == SCENARIO_LANES; i++) {
         const struct plan_slice *x = &w->r->slices[i];
-        if (x->standby)
+        if (x->standby || by_bgp(w->f->plan->scenario, x->vpn))
             continue;
         put(w, "%s  - tenant: %u\n    path: %u\n    class: %s\n    sid: \"%s\"\n", any ? "" : "\nslices:\n",
             w->f->plan->scenario->vpns[x->vpn].tenant_id, x->path, scenario_class_name(x->class_),
@@ -310,6 +354,7 @@ int lab_router_file(struct buf *to, const struct lab_router_file *f, uint32_t at
 {
     struct writer w = {.f = f, .r = &f->plan->routers[at], .name = f->plan->scenario->routers[at].name, .to = to};
     router(&w);
+    bgp(&w);
     ports(&w);
     vrfs(&w);
     access_places(&w);

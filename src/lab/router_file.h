@@ -18,6 +18,9 @@ struct lab_router_file {
 /* Appends the file of router `at`. -ENOMEM. */
 int lab_router_file(struct buf *to, const struct lab_router_file *f, uint32_t at);
 
+/* Has it VPNs whose keys come by BGP? */
+bool lab_router_is_member(const struct plan *p, uint32_t router);
+
 /* What an access port's namespace is called: "ROUTER-PORT", or as the machine that its hosts are part of; and its device
  * there: a machine has several. Of a core port: its link's name. */
 void lab_port_name(char ret[72], const struct plan *p, uint32_t router, uint32_t port);

@@ -73,12 +73,51 @@ int lab_world_write_router(struct lab_world *w, uint32_t router, struct error *e
     return rc;
 }
 
+/* The operator's CA, and the one command that makes a router a member of encrypted VPNs. */
+static int enrol_members(struct lab_world *w, struct error *err)
+{
+    char ca[LAB_PATH_SIZE], path[LAB_PATH_SIZE], name[128];
+    bool any = false;
+    int rc = 0;
+    lab_journal_path(w->journal, ca, "ca");
+    for (uint32_t i = 0; i < w->plan->scenario->n_routers && !rc; i++) {
+        if (!lab_router_is_member(w->plan, i))
+            continue;
+        const char *init[] = {w->program, "xsec", "ca", "init", ca, NULL};
+        rc = any ? 0 : lab_command(init, NULL, NULL, err);
+        any = true;
+        snprintf(name, sizeof(name), "%.100s.yaml", w->plan->scenario->routers[i].name);
+        lab_journal_path(w->journal, path, name);
+        const char *enrol[] = {w->program, "xsec", "enrol", path, "--ca", ca, NULL};
+        rc = rc ? rc : lab_command(enrol, NULL, NULL, err);
+    }
+    return rc;
+}
+
+/* In the namespace of the router of that role, at its loopback: every loopback of this network is a client. */
+static int start_reflector(struct lab_world *w, struct error *err)
+{
+    uint32_t at = scenario_reflector(w->plan->scenario);
+    char loopback[IP_TEXT_SIZE], socket[LAB_PATH_SIZE], clients[IP_TEXT_SIZE + 8];
+    if (!w->plan->scenario->control_bgp)
+        return 0;
+    struct ip6 net = w->plan->routers[at].loopback;
+    ip6_print(loopback, &net);
+    memset(net.b + 4, 0, 12);
+    ip6_print(clients, &net);
+    snprintf(clients + strlen(clients), 8, "/32");
+    lab_journal_path(w->journal, socket, "reflector.sock");
+    const char *argv[] = {w->program, "bgp", "reflect", "--as", "65000", "--id", "10.0.0.99", "--listen", loopback,
+        "--control", socket, clients, NULL};
+    return lab_process_start(&w->reflector, w->journal, w->routers[at].ns.name, "reflector", argv, err);
+}
+
 static int all_keys_and_files(struct lab_world *w, struct error *err)
 {
     int rc = make_keys(w, err);
     for (uint32_t i = 0; i < w->plan->scenario->n_routers && !rc; i++)
         rc = lab_world_write_router(w, i, err);
-    return rc;
+    return rc ? rc : enrol_members(w, err);
 }
 
 int lab_world_start_router(struct lab_world *w, uint32_t router, struct error *err)
@@ -295,7 +334,8 @@ static int wait_until_reached(struct lab_world *w, struct error *err)
         snprintf(name, sizeof(name), "reach-%u", n);
         snprintf(seconds, sizeof(seconds), "%d", REACH_WITHIN);
         from[n] = a_host, to[n] = b_host;
-        const char *argv[] = {"ping", "-n", "-i", "0.1", "-c", "1", "-w", seconds, ip_addr_print(text, &a), NULL};
+        const char *argv[] = {"timeout", seconds, "sh", "-c", /* one that is told "unreachable" tries again: BGP needs a while */
+            "until ping -n -q -c 1 -W 1 $0 >/dev/null 2>&1; do sleep 0.1; done", ip_addr_print(text, &a), NULL};
         rc = lab_process_start(&pings[n], w->journal, lab_world_ns(w, a_host), name, argv, err);
         n += !rc;
     }
@@ -322,6 +362,7 @@ static int build(struct lab_world *w, const struct lab_world_options *o, struct 
     say(o, "run %s in %s: %u routers, %u access ports", lab_journal_run(w->journal), lab_journal_folder(w->journal),
         s->n_routers, w->n_places);
     rc = start_routers(w, err);
+    rc = rc ? rc : start_reflector(w, err);
     for (uint32_t h = 0; h < s->n_hosts && !rc; h++)
         rc = configure_host(w, h, err);
     if (rc)
@@ -370,6 +411,9 @@ void lab_world_free(struct lab_world *w, bool keep)
     struct lab_process **all = calloc(n + 1, sizeof(*all));
     for (uint32_t i = 0; i < n && all; i++)
         all[i] = &w->routers[i].process;
+    struct lab_process *reflector = &w->reflector;
+    if (w->reflector.pid)
+        lab_process_stop(&reflector, 1, SIGTERM, STOP_GRACE);
     if (all)
         lab_process_stop(all, n, SIGTERM, STOP_GRACE);
     free(all);

@@ -29,6 +29,7 @@ struct lab_world {
     const volatile int *interrupted;
     struct lab_journal *journal;
     struct lab_router *routers; /* by scenario index */
+    struct lab_process reflector; /* pid 0: none */
     struct lab_place *places;
     uint32_t *place_of_host;
     bool *bare; /* by host: the kernel has no address for it (a VLAN where Linux has none): only user-space programs */

@@ -94,7 +94,7 @@ static const cyaml_schema_value_t site_value = ENTRY(site), router_value = ENTRY
 static const cyaml_schema_field_t scenario_fields[] = {TEXT(file_scenario, name), TEXT(file_scenario, about),
     TEXT(file_scenario, seed), TEXT(file_scenario, duration), TEXT(file_scenario, mode), TEXT(file_scenario, hello),
     TEXT(file_scenario, silence), TEXT(file_scenario, watchdog), TEXT(file_scenario, control_loss),
-    TEXT(file_scenario, bgp_hold), TEXT(file_scenario, bgp_restart), TEXT(file_scenario, heal),
+    TEXT(file_scenario, bgp_hold), TEXT(file_scenario, bgp_restart), TEXT(file_scenario, heal), TEXT(file_scenario, control),
     SECTION(file_scenario, sites, site_value), SECTION(file_scenario, routers, router_value),
     SECTION(file_scenario, links, link_value), SECTION(file_scenario, hosts, host_value),
     SECTION(file_scenario, vpns, vpn_value), SECTION(file_scenario, paths, path_value),

@@ -63,7 +63,7 @@ struct file_fault {
 };
 
 struct file_scenario {
-    file_text name, about, seed, duration, mode, hello, silence, watchdog, control_loss, bgp_hold, bgp_restart, heal;
+    file_text name, about, seed, duration, mode, hello, silence, watchdog, control_loss, bgp_hold, bgp_restart, heal, control;
     struct file_site *sites;
     struct file_router *routers;
     struct file_link *links;

@@ -10,6 +10,7 @@
 
 #define FILE_MOST (16 << 20)
 
+static const char *const control_names[] = {"static", "bgp", NULL};
 static const char *const mode_names[] = {"lanes", "fifo", "ecn", "pfc", NULL};
 
 const char *scenario_mode_name(enum scenario_mode m)
@@ -20,7 +21,7 @@ const char *scenario_mode_name(enum scenario_mode m)
 static int resolve_head(struct scenario *s, const struct file_scenario *f, struct error *err)
 {
     struct place p = {.err = err};
-    uint32_t mode = SCENARIO_LANES;
+    uint32_t mode = SCENARIO_LANES, control = 0;
     s->seed = 1;
     int rc = check_name(&p, f->name);
     rc = rc ? rc : get_u64(&p, "seed", f->seed, &s->seed);
@@ -38,6 +39,8 @@ static int resolve_head(struct scenario *s, const struct file_scenario *f, struc
     if (!rc && s->bgp_restart_ns > 4095 * NS_PER_S)
         rc = place_bad(&p, "bgp_restart", f->bgp_restart, "is above 4095 s");
     rc = rc ? rc : get_truth(&p, "heal", f->heal, &s->heal);
+    rc = rc ? rc : get_choice(&p, "control", f->control, control_names, &control);
+    s->control_bgp = control == 1;
     rc = rc ? rc : get_share(&p, "control_loss", f->control_loss, &s->control_loss);
     if (!rc && s->duration_ns <= 0)
         rc = f->duration ? place_bad(&p, "duration", f->duration, "is no time at all") : place_missing(&p, "duration");
@@ -45,6 +48,14 @@ static int resolve_head(struct scenario *s, const struct file_scenario *f, struc
     s->about = f->about ? f->about : "";
     s->mode = (enum scenario_mode)mode;
     return rc;
+}
+
+uint32_t scenario_reflector(const struct scenario *s)
+{
+    for (uint32_t i = 0; i < s->n_routers; i++)
+        if (s->routers[i].role == SCENARIO_REFLECTOR)
+            return i;
+    return SCENARIO_NONE;
 }
 
 int scenario_parse(struct scenario **ret, const char *name, const char *text, size_t len, struct error *err)
@@ -57,6 +68,10 @@ int scenario_parse(struct scenario **ret, const char *name, const char *text, si
         rc = resolve_head(s, f, err);
     }
     rc = rc ? rc : resolve_topology(s, f, err);
+    if (!rc && s->control_bgp && scenario_reflector(s) == SCENARIO_NONE) {
+        struct place p = {.err = err};
+        rc = place_bad(&p, "control", f->control, "needs a router with the role reflector");
+    }
     rc = rc ? rc : resolve_programs(s, f, err);
     rc = rc ? rc : resolve_work(s, f, err);
     rc = rc ? rc : resolve_expect(s, f, err);

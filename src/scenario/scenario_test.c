@@ -209,6 +209,7 @@ static void test_refusals(void **state)
     refused(NETWORK "expect: [lane_drops == 3 Gbit/s]\n", "in no unit of its metric");
     refused(NETWORK "expect: [lane_drops = 3]\n", "compares with none");
     refused(NETWORK "links: []\n", "already seen: links");
+    refused("name: t\nduration: 1 s\ncontrol: bgp\nrouters: [{name: a}]\n", "needs a router with the role reflector");
     refused("name: t\nduration: 1 s\nrouters: [{name: a}, {name: a}]\n", "entry 2 (a): name \"a\" is taken");
     refused("name: t\nduration: 1 s\nrouters: [{name: a, id: 5}, {name: b, id: 5}]\n", "is taken");
     refused("name: t\nduration: 1 s\nrouters: [{name: a, id: 60000}]\n", "from 1 to 57343");
