@@ -334,7 +334,8 @@ static int wait_until_reached(struct lab_world *w, struct error *err)
         snprintf(name, sizeof(name), "reach-%u", n);
         snprintf(seconds, sizeof(seconds), "%d", REACH_WITHIN);
         from[n] = a_host, to[n] = b_host;
-        const char *argv[] = {"timeout", seconds, "sh", "-c", /* one that is told "unreachable" tries again: BGP needs a while */
+        const char *argv[] = {"timeout", seconds, "sh",
+            "-c", /* one that is told "unreachable" tries again: BGP needs a while */
             "until ping -n -q -c 1 -W 1 $0 >/dev/null 2>&1; do sleep 0.1; done", ip_addr_print(text, &a), NULL};
         rc = lab_process_start(&pings[n], w->journal, lab_world_ns(w, a_host), name, argv, err);
         n += !rc;

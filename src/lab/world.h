@@ -28,7 +28,7 @@ struct lab_world {
     const char *program; /* the meridian program */
     const volatile int *interrupted;
     struct lab_journal *journal;
-    struct lab_router *routers; /* by scenario index */
+    struct lab_router *routers;   /* by scenario index */
     struct lab_process reflector; /* pid 0: none */
     struct lab_place *places;
     uint32_t *place_of_host;

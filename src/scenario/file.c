@@ -94,13 +94,13 @@ static const cyaml_schema_value_t site_value = ENTRY(site), router_value = ENTRY
 static const cyaml_schema_field_t scenario_fields[] = {TEXT(file_scenario, name), TEXT(file_scenario, about),
     TEXT(file_scenario, seed), TEXT(file_scenario, duration), TEXT(file_scenario, mode), TEXT(file_scenario, hello),
     TEXT(file_scenario, silence), TEXT(file_scenario, watchdog), TEXT(file_scenario, control_loss),
-    TEXT(file_scenario, bgp_hold), TEXT(file_scenario, bgp_restart), TEXT(file_scenario, heal), TEXT(file_scenario, control),
-    SECTION(file_scenario, sites, site_value), SECTION(file_scenario, routers, router_value),
-    SECTION(file_scenario, links, link_value), SECTION(file_scenario, hosts, host_value),
-    SECTION(file_scenario, vpns, vpn_value), SECTION(file_scenario, paths, path_value),
-    SECTION(file_scenario, workloads, workload_value), LIST(file_scenario, setup),
-    SECTION(file_scenario, programs, program_value), SECTION(file_scenario, faults, fault_value),
-    LIST(file_scenario, expect), CYAML_FIELD_END};
+    TEXT(file_scenario, bgp_hold), TEXT(file_scenario, bgp_restart), TEXT(file_scenario, heal),
+    TEXT(file_scenario, control), SECTION(file_scenario, sites, site_value),
+    SECTION(file_scenario, routers, router_value), SECTION(file_scenario, links, link_value),
+    SECTION(file_scenario, hosts, host_value), SECTION(file_scenario, vpns, vpn_value),
+    SECTION(file_scenario, paths, path_value), SECTION(file_scenario, workloads, workload_value),
+    LIST(file_scenario, setup), SECTION(file_scenario, programs, program_value),
+    SECTION(file_scenario, faults, fault_value), LIST(file_scenario, expect), CYAML_FIELD_END};
 
 static const cyaml_schema_value_t scenario_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct file_scenario, scenario_fields)};

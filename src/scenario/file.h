@@ -63,7 +63,8 @@ struct file_fault {
 };
 
 struct file_scenario {
-    file_text name, about, seed, duration, mode, hello, silence, watchdog, control_loss, bgp_hold, bgp_restart, heal, control;
+    file_text name, about, seed, duration, mode, hello, silence, watchdog, control_loss, bgp_hold, bgp_restart, heal,
+        control;
     struct file_site *sites;
     struct file_router *routers;
     struct file_link *links;

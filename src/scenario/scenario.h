@@ -246,7 +246,7 @@ struct scenario {
     int64_t duration_ns;
     enum scenario_mode mode;
     int64_t hello_ns, silence_ns, watchdog_ns; /* 0: the router's own */
-    bool control_bgp; /* lab: underlay, VPN routes without lanes, and keys come by BGP */
+    bool control_bgp;                          /* lab: underlay, VPN routes without lanes, and keys come by BGP */
     bool heal;                                 /* lab: it takes the controller's place (lab/heal.h) */
     double control_loss;                       /* that windows are sized to hide; 0: the router's own */
     int64_t bgp_hold_ns, bgp_restart_ns;       /* simulated control plane: hold time, graceful restart */
@@ -286,7 +286,7 @@ uint32_t scenario_program_find(const struct scenario *s, const char *name);
 const char *scenario_class_name(enum scenario_class c); /* "inference" */
 const char *scenario_work_name(enum scenario_work w);   /* "tcp" */
 const char *scenario_mode_name(enum scenario_mode m);   /* "lanes" */
-uint32_t scenario_reflector(const struct scenario *s); /* the first router of this role; SCENARIO_NONE */
+uint32_t scenario_reflector(const struct scenario *s);  /* the first router of this role; SCENARIO_NONE */
 
 /* Where programs of a VPN reach the machine that `host` is part of: a host of that VPN, SCENARIO_NONE: nowhere. */
 uint32_t scenario_reached_at(const struct scenario *s, uint32_t host, uint32_t vpn);
