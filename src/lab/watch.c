@@ -46,7 +46,8 @@ static bool is_loss(enum loss_reason r)
            r == LOSS_NO_KEY || r == LOSS_LINK_DOWN;
 }
 
-static bool read_losses(const char *socket, struct counts *ret)
+/* `lanes`: a full lossy queue is no lane then; in the other modes it is what lanes are compared with. */
+static bool read_losses(const char *socket, bool lanes, struct counts *ret)
 {
     yyjson_doc *d;
     if (lab_ask(socket, "{\"do\":\"show\",\"what\":\"losses\"}", &d, NULL))
@@ -60,7 +61,7 @@ static bool read_losses(const char *socket, struct counts *ret)
         uint64_t packets = yyjson_get_uint(yyjson_obj_get(o, "packets"));
         if (r == LOSS_LINK) /* gaps are cells until the sender names their packets */
             packets = yyjson_get_uint(yyjson_obj_get(o, "cells"));
-        c.lane_drops += in_lane(r) ? packets : 0;
+        c.lane_drops += in_lane(r) && !(lanes && r == LOSS_TAIL) ? packets : 0;
         c.drops += is_loss(r) ? packets : 0;
         c.by_reason[r] += is_loss(r) ? packets : 0;
     }
@@ -110,7 +111,7 @@ void lab_watch_look(struct lab_watch *v)
         const struct lab_router *r = &v->world->routers[i];
         struct watched *w = &v->routers[i];
         struct counts now;
-        if (!r->process.running || !read_losses(r->socket, &now))
+        if (!r->process.running || !read_losses(r->socket, v->world->plan->scenario->mode == SCENARIO_LANES, &now))
             continue;
         if (now.drops < w->last.drops || now.lane_drops < w->last.lane_drops)
             w->last = (struct counts){0}; /* it has begun anew */
