@@ -194,6 +194,20 @@ bool forward_slice_is(
     return *place(f, tenant, path, c, service_sid) != NULL;
 }
 
+bool forward_slice_of_lane(const struct forward *f, uint64_t lane, struct forward_slice *ret)
+{
+    for (const struct slice *s = f->slices; s; s = s->next) {
+        bool next = s->next_lane && s->next_lane->id == lane;
+        if (!next && !(s->lane && s->lane->id == lane))
+            continue;
+        *ret = s->config;
+        if (next)
+            ret->path = s->next_encap->path;
+        return true;
+    }
+    return false;
+}
+
 /* --- moving ------------------------------------------------------------------------------------------------- */
 
 /* Routes of the slice get other headers: the hops that they share change in place. */

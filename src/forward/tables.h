@@ -148,6 +148,8 @@ int forward_slice_del(
 /* There is such a slice, and its packets take this path now. */
 bool forward_slice_is(
     const struct forward *, uint32_t tenant, uint32_t path, enum lane_class, const struct ip6 *service_sid);
+/* The slice that has this lane (its path is then that lane's, also while a move waits for it). False: none. */
+bool forward_slice_of_lane(const struct forward *, uint64_t lane, struct forward_slice *ret);
 /* Moves routes and their lane to another path without loss or reordering, as soon as every router there has accepted; the
  * slice is named by its new path then (LANE_EVENT_MOVED). to_path == from_path: a move that waits for that is given up. */
 int forward_slice_move(struct forward *, uint32_t tenant, enum lane_class, const struct ip6 *service_sid,

@@ -132,6 +132,9 @@ int64_t pe_poll(struct pe *pe, int64_t now);
 /* The slice's packets take `path` now. */
 void pe_slice_moved(
     struct pe *pe, uint32_t tenant, enum lane_class class_, const struct ip6 *service_sid, uint32_t path, int64_t now);
+/* Its lane on that path is open; or refused, or down: then, if it stays so, another candidate is taken. */
+void pe_slice_state(struct pe *pe, uint32_t tenant, enum lane_class class_, const struct ip6 *service_sid,
+    uint32_t path, bool open, int64_t now);
 /* A route that could not be set (the table is full): `show` says so. */
 void pe_route_refused(struct pe *pe, uint32_t vrf, const struct ip_prefix *p);
 
@@ -201,6 +204,7 @@ struct pe_policy_view { /* a candidate */
     struct ip6 bsid;
     bool valid;       /* its first segment is reachable */
     bool chosen;      /* the best of its policy */
+    bool failed;      /* its path took no lane: not chosen for a while */
     uint32_t path;    /* chosen: of the core; 0: no class takes it */
     unsigned steered; /* classes and services that do */
     char name[64];

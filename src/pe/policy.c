@@ -15,8 +15,10 @@
 
 #include <stdlib.h>
 
-#define MOVE_MOST_NS    (5 * NS_PER_S) /* then the slice is made anew on the new way */
-#define WAY_STAYS_NS    (3 * NS_PER_S) /* unused: a reverted move may come back to it */
+#define MOVE_MOST_NS    (5 * NS_PER_S)  /* then the slice is made anew on the new way */
+#define WAY_STAYS_NS    (3 * NS_PER_S)  /* unused: a reverted move may come back to it */
+#define BROKEN_NS       NS_PER_S        /* a lane that is not open for so long: another candidate */
+#define FAILED_NS       (30 * NS_PER_S) /* before a candidate is tried again, twice as long each time */
 #define POLICIES_MOST   4096u
 #define CANDIDATES_MOST 16u /* of one policy */
 
@@ -24,6 +26,8 @@ struct candidate {
     struct candidate *next;
     uint32_t distinguisher;
     struct bgp_sr_policy_path path;
+    int64_t failed_until_ns; /* 0: it has not */
+    unsigned fails;
 };
 
 struct policy {
@@ -32,7 +36,7 @@ struct policy {
     struct ip6 endpoint;
     struct candidate *candidates;
     unsigned n_candidates;
-    const struct candidate *chosen; /* NULL: none is valid */
+    struct candidate *chosen; /* NULL: none is valid */
 };
 
 struct way {
@@ -53,8 +57,11 @@ struct steer {
     struct way *way;      /* packets take it; NULL: the underlay's shortest way */
     struct way *next_way; /* the slice is on the move there */
     int64_t until_ns;
-    bool sliced; /* there is a slice, on `way` */
-    bool seen;   /* a route asks for it */
+    uint32_t broken_path; /* its lane there is not open */
+    int64_t broken_ns;    /* since when; 0: nothing is wrong */
+    bool dead;            /* the way was given up for that: nothing of it is worth being moved */
+    bool sliced;          /* there is a slice, on `way` */
+    bool seen;            /* a route asks for it */
 };
 
 /* --- candidates ------------------------------------------------------------------------------------------------------------------------ */
@@ -157,8 +164,8 @@ static void choose(struct pe *pe, struct policy *p)
 {
     struct forward_path ignored;
     p->chosen = NULL;
-    for (const struct candidate *c = p->candidates; c; c = c->next)
-        if (resolve(pe, c, &ignored) &&
+    for (struct candidate *c = p->candidates; c; c = c->next)
+        if (!c->failed_until_ns && resolve(pe, c, &ignored) &&
             (!p->chosen || c->path.preference > p->chosen->path.preference ||
                 (c->path.preference == p->chosen->path.preference && c->distinguisher > p->chosen->distinguisher)))
             p->chosen = c;
@@ -246,6 +253,8 @@ static void switch_over(struct pe *pe, struct steer *s, struct way *to, bool sli
 {
     struct way *from = s->way;
     bool close = s->sliced && !slice_is_there;
+    s->dead = false;
+    s->broken_ns = 0;
     if (to)
         hold(to);
     s->way = to;
@@ -285,7 +294,7 @@ static void aim(struct pe *pe, struct steer *s)
         give_up_move(pe, s);
     if (to == s->way || (to && to == s->next_way))
         return;
-    if (s->sliced && s->way && to && pe->above.slice_move)
+    if (s->sliced && !s->dead && s->way && to && pe->above.slice_move)
         begin_move(pe, s, to);
     else
         switch_over(pe, s, to, false);
@@ -406,9 +415,48 @@ static void work(struct pe *pe)
     drop_empty_policies(pe);
 }
 
-static int64_t look_at_time(struct pe *pe)
+/* A path whose lane is refused, or cut, and stays so: its candidate is not taken for a while, for longer each time. */
+static void fail_candidate(struct pe *pe, struct steer *s)
+{
+    struct policy *p = policy_of(pe, s->color, &s->endpoint);
+    const struct way *w = s->next_way ? s->next_way : s->way;
+    s->broken_ns = 0;
+    if (!p || !p->chosen || !w || w->path.id != s->broken_path || wanted_way(pe, s) != w)
+        return;
+    struct candidate *c = p->chosen;
+    c->failed_until_ns = pe->now + (FAILED_NS << (c->fails < 5 ? c->fails : 5));
+    c->fails++;
+    s->dead = w == s->way;
+    pe->policies_dirty = true;
+    pe_log(pe, true, "a path of colour %u (distinguisher %u) takes no lane: another candidate is tried", p->color,
+        c->distinguisher);
+}
+
+static int64_t look_at_lanes(struct pe *pe)
 {
     int64_t next = INT64_MAX;
+    for (struct steer *s = pe->steers; s; s = s->next) {
+        int64_t due = s->broken_ns + BROKEN_NS;
+        if (s->broken_ns && pe->now >= due)
+            fail_candidate(pe, s);
+        else if (s->broken_ns && due < next)
+            next = due;
+    }
+    for (struct policy *p = pe->policies; p; p = p->next)
+        for (struct candidate *c = p->candidates; c; c = c->next) {
+            if (c->failed_until_ns && pe->now >= c->failed_until_ns) {
+                c->failed_until_ns = 0;
+                pe->policies_dirty = true;
+            } else if (c->failed_until_ns && c->failed_until_ns < next) {
+                next = c->failed_until_ns;
+            }
+        }
+    return next;
+}
+
+static int64_t look_at_time(struct pe *pe)
+{
+    int64_t next = look_at_lanes(pe);
     for (struct steer *s = pe->steers; s; s = s->next) {
         if (!s->next_way)
             continue;
@@ -467,6 +515,23 @@ void pe_slice_moved(
         if (tenant_of(s) == tenant && s->class_ == class_ && ip6_equal(&s->service_sid, service_sid) && s->next_way &&
             s->next_way->path.id == path)
             switch_over(pe, s, s->next_way, true);
+}
+
+void pe_slice_state(struct pe *pe, uint32_t tenant, enum lane_class class_, const struct ip6 *service_sid,
+    uint32_t path, bool open, int64_t now)
+{
+    pe->now = now;
+    for (struct steer *s = pe->steers; s; s = s->next) {
+        bool here = (s->way && s->way->path.id == path) || (s->next_way && s->next_way->path.id == path);
+        if (!here || tenant_of(s) != tenant || s->class_ != class_ || !ip6_equal(&s->service_sid, service_sid))
+            continue;
+        if (open && s->broken_path == path) {
+            s->broken_ns = 0;
+        } else if (!open && (!s->broken_ns || s->broken_path != path)) {
+            s->broken_ns = now;
+            s->broken_path = path;
+        }
+    }
 }
 
 void policy_vrf_gone(struct pe *pe, struct vrf *v)
@@ -531,7 +596,8 @@ unsigned pe_policies_view(struct pe *pe, uint32_t *cursor, struct pe_policy_view
                 .has_bsid = c->path.has_bsid,
                 .bsid = c->path.bsid,
                 .valid = resolve(pe, c, &path),
-                .chosen = c == p->chosen};
+                .chosen = c == p->chosen,
+                .failed = c->failed_until_ns != 0};
             memcpy(v->name, c->path.name, sizeof v->name);
             if (v->chosen)
                 v->path = path_of(pe, p, &v->steered);

@@ -315,6 +315,43 @@ static void the_route_goes_and_its_slice_with_it(void **state)
     end(n);
 }
 
+static void a_path_without_a_lane_is_left(void **state)
+{
+    struct net *n = start(20);
+    tell(n, 1, 20, 100, cross(1, 1));
+    tell(n, 2, 20, 50, cross(1, 0));
+    struct pe *pe = n->edge[0].pe;
+    struct forward_slice s = n->edge[0].slices[0].slice;
+    pe_slice_state(pe, 100, LANE_PARAMETER, &s.service_sid, s.path, false, n->bgp.now);
+    later(n, NS_PER_S / 2);
+    pe_slice_state(pe, 100, LANE_PARAMETER, &s.service_sid, s.path, true, n->bgp.now); /* only a moment */
+    later(n, 2 * NS_PER_S);
+    assert_int_equal(path_now(n, LANE_PARAMETER), s.path);
+    pe_slice_state(pe, 100, LANE_PARAMETER, &s.service_sid, s.path, false, n->bgp.now);
+    pe_slice_state(pe, 100, LANE_PARAMETER, &s.service_sid, s.path, false, n->bgp.now + 1); /* told again: the same */
+    later(n, NS_PER_S);
+    assert_int_equal(
+        path(n, path_now(n, LANE_PARAMETER))->out_port, 0); /* the next candidate, without waiting for a move */
+    assert_int_equal(n->edge[0].n_slices, 1);
+    assert_int_equal(n->edge[0].slices[0].moving_to, 0);
+    struct forward_slice t = n->edge[0].slices[0].slice;
+    pe_slice_state(pe, 100, LANE_PARAMETER, &t.service_sid, t.path, false, n->bgp.now);
+    later(n, 2 * NS_PER_S);
+    assert_int_equal(path_now(n, LANE_PARAMETER), 0); /* none is left: the underlay */
+    assert_int_equal(n->edge[0].n_slices, 0);
+    later(n, 29 * NS_PER_S); /* the first is tried again */
+    assert_int_equal(path(n, path_now(n, LANE_PARAMETER))->out_port, 1);
+    assert_int_equal(n->edge[0].n_slices, 1);
+    tell(n, 3, 20, 200, cross(1, 0)); /* a better one whose lane is refused while the slice is on its way there */
+    uint32_t to = n->edge[0].slices[0].moving_to;
+    assert_int_not_equal(to, 0);
+    pe_slice_state(pe, 100, LANE_PARAMETER, &t.service_sid, to, false, n->bgp.now);
+    later(n, NS_PER_S);
+    assert_int_equal(n->edge[0].slices[0].moving_to, 0); /* it stays where it is, nothing was lost */
+    assert_int_equal(path(n, path_now(n, LANE_PARAMETER))->out_port, 1);
+    end(n);
+}
+
 static void strange_policies(void **state)
 {
     struct net *n = start(20);
@@ -350,6 +387,7 @@ int main(void)
         cmocka_unit_test(what_leads_nowhere_is_not_taken),
         cmocka_unit_test(classes_change),
         cmocka_unit_test(the_route_goes_and_its_slice_with_it),
+        cmocka_unit_test(a_path_without_a_lane_is_left),
         cmocka_unit_test(strange_policies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

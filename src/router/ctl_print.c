@@ -24,7 +24,7 @@ static const struct table {
                 {"sid", "sid"}, {"used", "used"}, {"why", "why"}}},
     {"policies", {{"color", "color"}, {"endpoint", "endpoint"}, {"distinguisher", "distinguisher"},
                      {"preference", "preference"}, {"segments", "segments"}, {"name", "name"}, {"valid", "valid"},
-                     {"chosen", "chosen"}, {"path", "path"}, {"steered", "steered"}}},
+                     {"chosen", "chosen"}, {"failed", "failed"}, {"path", "path"}, {"steered", "steered"}}},
     {"underlay",
         {{"prefix", "prefix"}, {"router", "router"}, {"port", "port"}, {"metric", "metric"}, {"used", "used"}}},
     {"ports", {{"port", "name"}, {"kind", "kind"}, {"up", "up"}, {"link", "link.up"}, {"peer", "link.peer"},

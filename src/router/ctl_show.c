@@ -593,6 +593,7 @@ static void show_policies(struct show *s)
             put_s(s, o, "name", v[i].name);
             put_b(s, o, "valid", v[i].valid);
             put_b(s, o, "chosen", v[i].chosen);
+            put_b(s, o, "failed", v[i].failed);
             put_u(s, o, "path", v[i].path);
             put_u(s, o, "steered", v[i].steered);
         }

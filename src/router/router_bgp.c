@@ -420,8 +420,36 @@ void router_bgp_close(struct router_bgp *b)
     free(b);
 }
 
+struct lane_look {
+    struct router_bgp *bgp;
+    uint64_t lane;
+    struct forward_slice slice;
+    bool found;
+};
+
+static void look_for_slice(void *user, int64_t now)
+{
+    struct lane_look *l = user;
+    l->found = forward_slice_of_lane(l->bgp->router->forward, l->lane, &l->slice);
+}
+
+/* A lane that begins here, on a path of BGP's. */
+static void lane_event(struct router_bgp *b, const struct lane_event *e)
+{
+    struct lane_look l = {.bgp = b, .lane = e->lane};
+    loop_call(b->router->loop, look_for_slice, &l);
+    if (!l.found || l.slice.path < PE_PATHS_FROM)
+        return;
+    pe_slice_state(b->pe, l.slice.tenant, l.slice.class_, &l.slice.service_sid, l.slice.path,
+        e->kind == LANE_EVENT_OPEN, clock_now_ns());
+    turn(b);
+}
+
 void router_bgp_event(struct router_bgp *b, const struct lane_event *e)
 {
+    bool lane = e->kind == LANE_EVENT_OPEN || e->kind == LANE_EVENT_REFUSED || e->kind == LANE_EVENT_DOWN;
+    if (b && lane && e->lane >> 32 == b->router->config.id)
+        lane_event(b, e);
     if (!b || (e->kind != LANE_EVENT_LINK_UP && e->kind != LANE_EVENT_LINK_DOWN))
         return;
     if (e->kind == LANE_EVENT_LINK_UP)

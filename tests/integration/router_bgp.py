@@ -236,6 +236,12 @@ def steered(pe1, p, pe2, h, injector):
     check(until(lambda: paths()["parameter"] not in (0, one), 15), "a better candidate takes over")
     check(policies()[2]["chosen"] and not policies()[1]["chosen"], "and show says so")
     check(h["r1"].run("ping", "-c3", "-i0.2", "-Q", hex(10 << 2), h["r2"].v4, ok=False).returncode == 0, "packets go on")
+    two = paths()["parameter"]
+    injector.say(f"policy 9 20 {pe2.loopback} pref=300 list=fcbb:bb00:1:e000::,fcbb:bb00:77::")
+    check(until(lambda: policies().get(9, {}).get("failed"), 15), "a path through a router that is not there gets no lane and is given up")
+    check(policies()[2]["chosen"] and paths()["parameter"] == two, "its class stays where it was")
+    check(h["r1"].run("ping", "-c3", "-i0.2", "-Q", hex(10 << 2), h["r2"].v4, ok=False).returncode == 0, "and works")
+    injector.say(f"withdraw policy 9 20 {pe2.loopback}")
     injector.say(f"withdraw policy 2 20 {pe2.loopback}")
     check(until(lambda: policies().get(1, {}).get("chosen"), 10), "withdrawn: the next best is chosen")
     check(until(lambda: policies()[1]["steered"] == 1 and paths()["parameter"] != 0, 15), "and taken")
