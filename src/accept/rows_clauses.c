@@ -23,19 +23,27 @@ const struct accept_row accept_clauses[] = {
     {"S2", "Group, branch without an IT room",
         "The branch has only a CPE; samples and live requests travel to headquarters encrypted; headquarters trains "
         "and infers "
-        "with rented compute over lossless lanes; nothing leaves the group." NO_NUMBER,
+        "with rented compute over lossless lanes; nothing leaves the group; compute grows and shrinks." NO_NUMBER,
         "Browser, resumable upload and DICOM transfer from the branch, all encrypted between CPE and headquarters.",
-        "The upload alone: killed and resumed, by our client and by another's.",
-        {PASSES("uploads", "files go on where they stopped")},
-        "not built: the scenario with a CPE, DICOM and encryption", NULL},
+        "The scenario with real programs, routes and keys by BGP; the same without encryption, which the search must "
+        "notice.",
+        {ALL_MET("group-no-it", "every expectation of the scenario (1: all)"),
+            PASSES("group-in-clear", "canaries are found on the links without encryption, none with it"),
+            PASSES("uploads", "files go on where they stopped")},
+        "not built: compute that grows and shrinks on demand", NULL},
     {"S3", "Group, branch with an IT room",
-        "Samples go to headquarters encrypted; the branch has its own appliance and instance, inference data "
-        "stays." NO_NUMBER,
-        "The same scenario with an appliance in the branch.", NULL, {{0}}, "not built: the scenario", NULL},
+        "Samples go to headquarters encrypted; the branch has its own appliance and instance, inference data stays; "
+        "compute grows "
+        "and shrinks." NO_NUMBER,
+        "The branch asks its own appliance; the search finds nothing of it outside.",
+        "The scenario with real programs.", {ALL_MET("group-it", "every expectation of the scenario (1: all)")},
+        "not built: compute that grows and shrinks on demand", NULL},
     {"S4", "Clinic renting a cloud model",
-        "The appliance holds the end layers of a model that the cloud rents out; diagnosis data stays." NO_NUMBER,
-        "The cloud lends a model's end layers to the clinic.", NULL, {{0}},
-        "not built: lending of a model, and the scenario", NULL},
+        "The appliance holds the end layers of a model that the cloud rents out; diagnosis data stays; compute as "
+        "needed." NO_NUMBER,
+        "The cloud lends a model's end layers to the clinic; nothing of the clinic's is found outside.",
+        "The scenario with real programs.", {ALL_MET("clinic", "every expectation of the scenario (1: all)")},
+        "not built: the cloud's own half lent by the cloud (the clinic's edge installs it), compute on demand", NULL},
     {"A1", "The model is cut",
         "Input-side and output-side layers on campus, middle layers in the cloud, in training and in "
         "inference." NO_NUMBER,

@@ -23,6 +23,10 @@ const struct accept_run accept_runs[] = {
     {"sim-control", ACCEPT_JSON, ACCEPT_SIMULATED,
         "build/main/src/cli/meridian sim control --json --pes 200 --faults 24", "", 20, 20, NULL},
     {"lab-two-tenants", ACCEPT_JSON, ACCEPT_LAB, LAB("lab-two-tenants"), NULL, 20, 20, NULL},
+    {"group-no-it", ACCEPT_JSON, ACCEPT_LAB, LAB("group-no-it"), "", 110, 110, NULL},
+    {"group-it", ACCEPT_JSON, ACCEPT_LAB, LAB("group-it"), "", 110, 110, NULL},
+    {"clinic", ACCEPT_JSON, ACCEPT_LAB, LAB("clinic"), "", 70, 70, NULL},
+    {"group-in-clear", ACCEPT_TEST, ACCEPT_LAB, TEST("chain_group.py"), "", 240, 240, NULL},
     {"alliance", ACCEPT_JSON, ACCEPT_LAB, LAB("alliance"), "", 150, 150, NULL},
     /* tests with real processes and peers */
     {"alliance-killed", ACCEPT_TEST, ACCEPT_LAB, TEST("chain_alliance.py"), "", 200, 200, NULL},
