@@ -170,24 +170,31 @@ static void ports(struct writer *w)
             core_port(w, i);
 }
 
-/* Of this VPN nothing about other routers is written down: routes, services and keys come by BGP. */
-static bool by_bgp(const struct scenario *s, uint32_t vpn)
+/* Its keys come by BGP, and it opens ESP at a service of its own making. */
+static bool sealed(const struct scenario *s, uint32_t vpn)
 {
     return s->control_bgp && s->vpns[vpn].encrypted;
 }
 
-static bool vrf_by_bgp(const struct scenario *s, uint32_t vrf)
+/* Of this VPN nothing at all about other routers is written down: routes and services, too, come by BGP. One with lanes has
+ * the paths that they take, and so its routes, from the plan. */
+static bool by_bgp(const struct scenario *s, uint32_t vpn)
 {
-    for (uint32_t i = 0; i < s->n_vpns; i++)
-        if (s->vpns[i].vrf == vrf)
-            return by_bgp(s, i);
-    return false;
+    return sealed(s, vpn) && s->vpns[vpn].best_effort;
+}
+
+static uint32_t vpn_at(const struct scenario *s, uint32_t vrf)
+{
+    uint32_t i = 0;
+    while (i + 1 < s->n_vpns && s->vpns[i].vrf != vrf)
+        i++;
+    return i;
 }
 
 bool lab_router_is_member(const struct plan *p, uint32_t router)
 {
     for (uint32_t i = 0; i < p->routers[router].n_vpns; i++)
-        if (by_bgp(p->scenario, p->routers[router].vpns[i]))
+        if (sealed(p->scenario, p->routers[router].vpns[i]))
             return true;
     return false;
 }
@@ -213,7 +220,7 @@ static void vrfs(struct writer *w)
     for (uint32_t i = 0; i < w->r->n_vpns; i++) {
         const struct scenario_vpn *v = &w->f->plan->scenario->vpns[w->r->vpns[i]];
         put(w, "  - {name: %.31s, id: %u, tenant: %u%s}\n", v->name, v->vrf, v->tenant_id,
-            by_bgp(w->f->plan->scenario, w->r->vpns[i]) ? ", encrypt: yes" : "");
+            sealed(w->f->plan->scenario, w->r->vpns[i]) ? ", encrypt: yes" : "");
     }
 }
 
@@ -249,6 +256,18 @@ static const char *vpn_of_vrf(const struct writer *w, uint32_t vrf)
     return "";
 }
 
+/* Of the router at the end of this route's path. */
+static const struct ip6 *loopback_of(const struct plan *p, const struct plan_route *x)
+{
+    uint32_t vpn = vpn_at(p->scenario, x->vrf), i = 0;
+    for (; i + 1 < p->scenario->n_routers; i++) {
+        struct ip6 sid = plan_service_sid(p, i, vpn);
+        if (!memcmp(&sid, &x->service_sid, sizeof(sid)))
+            break;
+    }
+    return &p->routers[i].loopback;
+}
+
 static void routes(struct writer *w)
 {
     char key[16], a[IP_TEXT_SIZE], b[IP_TEXT_SIZE];
@@ -256,7 +275,7 @@ static void routes(struct writer *w)
     bool any = false;
     for (uint32_t i = 0; i < w->r->n_routes; i++) {
         const struct plan_route *x = &w->r->routes[i];
-        if (s->control_bgp && (x->kind != PLAN_ROUTE_REMOTE || vrf_by_bgp(s, x->vrf)))
+        if (s->control_bgp && (x->kind != PLAN_ROUTE_REMOTE || by_bgp(s, vpn_at(s, x->vrf))))
             continue;
         put(w, any ? "" : "\nroutes:\n");
         any = true;
@@ -273,8 +292,11 @@ static void routes(struct writer *w)
         const uint32_t *path = x->path_of_class;
         put(w, "  - {vrf: %.31s, prefix: \"%s\", sid: \"%s\", path: %u, ", vpn_of_vrf(w, x->vrf), a,
             text6(b, &x->service_sid), path[SCENARIO_BULK]);
-        put(w, "paths: {inference: %u, parameter: %u, bulk: %u}%s}\n", path[SCENARIO_INFERENCE],
-            path[SCENARIO_PARAMETER], path[SCENARIO_BULK], x->encrypted ? ", encrypted: yes" : "");
+        put(w, "paths: {inference: %u, parameter: %u, bulk: %u}", path[SCENARIO_INFERENCE], path[SCENARIO_PARAMETER],
+            path[SCENARIO_BULK]);
+        if (x->encrypted)
+            put(w, ", encrypted: yes, peer: \"%s\"", text6(a, loopback_of(w->f->plan, x)));
+        put(w, "}\n");
     }
 }
 
@@ -284,7 +306,8 @@ static void sids(struct writer *w)
     put(w, "\nsids:\n");
     for (uint32_t i = 0; i < w->r->n_sids; i++) {
         const struct plan_sid *x = &w->r->sids[i];
-        if (x->kind == PLAN_SID_SERVICE && vrf_by_bgp(w->f->plan->scenario, x->vrf))
+        if (x->kind == PLAN_SID_SERVICE &&
+            sealed(w->f->plan->scenario, vpn_at(w->f->plan->scenario, x->vrf)))
             continue; /* it makes its own, which opens ESP */
         put(w, "  - {sid: \"%s\", ", ip_prefix_print(a, &x->sid));
         if (x->kind == PLAN_SID_NODE) {

@@ -198,7 +198,8 @@ static int set_route(struct forward *f, const struct router_config *c, unsigned 
         .vlan = (uint16_t)r->vlan,
         .gateway = r->gateway,
         .service_sid = r->sid,
-        .encrypted = r->encrypted};
+        .encrypted = r->encrypted,
+        .peer = r->peer};
     to.path_of_class[LANE_CONTROL] = r->paths.bulk;
     to.path_of_class[LANE_INFERENCE] = r->paths.inference;
     to.path_of_class[LANE_PARAMETER] = r->paths.parameter;

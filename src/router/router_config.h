@@ -120,6 +120,7 @@ struct config_route {
     struct ip6 sid;
     uint32_t path; /* for every class that `paths` does not name */
     struct config_paths paths;
+    struct ip6 peer; /* encrypted: the loopback of the router that opens it; all 0: not given */
     bool encrypted, local, blackhole;
     uint32_t port, vrf; /* resolved */
     uint32_t kind;      /* enum route_kind, from which keys are there */

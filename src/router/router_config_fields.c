@@ -189,6 +189,7 @@ static const struct field route_table[] = {
     VALUE("path", NUMBER, AT(config_route, path)),
     MAP("paths", config_route, paths, paths_of_class),
     VALUE("encrypted", BOOL, AT(config_route, encrypted)),
+    VALUE("peer", IP6, AT(config_route, peer)),
     VALUE("local", BOOL, AT(config_route, local)),
     VALUE("blackhole", BOOL, AT(config_route, blackhole)),
     END,
