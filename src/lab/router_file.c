@@ -306,8 +306,7 @@ static void sids(struct writer *w)
     put(w, "\nsids:\n");
     for (uint32_t i = 0; i < w->r->n_sids; i++) {
         const struct plan_sid *x = &w->r->sids[i];
-        if (x->kind == PLAN_SID_SERVICE &&
-            sealed(w->f->plan->scenario, vpn_at(w->f->plan->scenario, x->vrf)))
+        if (x->kind == PLAN_SID_SERVICE && sealed(w->f->plan->scenario, vpn_at(w->f->plan->scenario, x->vrf)))
             continue; /* it makes its own, which opens ESP */
         put(w, "  - {sid: \"%s\", ", ip_prefix_print(a, &x->sid));
         if (x->kind == PLAN_SID_NODE) {
