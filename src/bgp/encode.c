@@ -85,12 +85,16 @@ static bool put_path(struct bgp_message *m, const struct bgp_peer *p, const uint
 static bool put_external_path(struct bgp_message *m, const struct bgp_peer *p, const uint8_t *path, size_t len)
 {
     uint8_t value[1024];
-    bool joins = len >= 2 && path[0] == 2 && path[1] < 255;
-    size_t n = joins ? 2 : 0;
+    uint8_t there = 0; /* numbers of a sequence that ours can join */
+    size_t n = 0;
     if (len + 6 > sizeof value)
         return false;
+    if (len >= 2 && path[0] == 2 && path[1] < 255) {
+        there = path[1];
+        n = 2;
+    }
     value[0] = 2;
-    value[1] = (uint8_t)(joins ? path[1] + 1 : 1);
+    value[1] = (uint8_t)(there + 1);
     bytes_put_be32(value + 2, p->config.session.local_as);
     memcpy(value + 6, path + n, len - n);
     bgp_customer_override(p, value, 6 + len - n);

@@ -212,7 +212,8 @@ int xsec_ca_enrol(struct xsec_ca *ca, const struct xsec_request *q, const struct
         .n_vpns = (uint8_t)w->n_vpns};
     memcpy(c->key, q->key, 32);
     memcpy(c->name, q->name, sizeof c->name);
-    memcpy(c->vpn, w->vpns, 8u * w->n_vpns);
+    if (w->n_vpns)
+        memcpy(c->vpn, w->vpns, 8u * w->n_vpns);
     memcpy(k.ca, ed25519_public(ca->key), 32);
     memcpy(k.list, ca->list_bytes, ca->list_len);
     if (xsec_certificate_sign(c, ca->key))
