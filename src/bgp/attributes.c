@@ -219,7 +219,8 @@ static int intern(struct bgp_attribute_table *t, const uint8_t *bytes, size_t le
     a->hash = hash;
     a->local_pref = 100;
     a->len = (uint32_t)len;
-    memcpy(a->bytes, bytes, len);
+    if (len)
+        memcpy(a->bytes, bytes, len);
     memcpy(a->next_hop, next_hop, next_hop_len);
     a->next_hop_len = next_hop_len;
     struct bgp_attribute one;
