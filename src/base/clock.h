@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <time.h>
 
-#undef NS_PER_S /* DPDK has one too, a double */
 #define NS_PER_US 1000ll
 #define NS_PER_MS 1000000ll
 #define NS_PER_S  1000000000ll

@@ -7,9 +7,15 @@
 #ifndef MERIDIAN_LANE_PACKET_H
 #define MERIDIAN_LANE_PACKET_H
 
+#include "base/clock.h"
+
+/* DPDK has a NS_PER_S too, an int, whose products overflow. It comes in here and is forgotten here: whoever includes DPDK's
+ * headers includes this one first. */
+#pragma push_macro("NS_PER_S")
+#undef NS_PER_S
 #include <rte_mbuf.h>
-#undef NS_PER_S /* DPDK's is an int: products overflow. This is base/clock.h's, whatever was included first */
-#define NS_PER_S 1000000000ll
+#pragma pop_macro("NS_PER_S")
+_Static_assert(_Generic(NS_PER_S, long long: 1, default: 0), "NS_PER_S is base/clock.h's");
 
 #include <stdint.h>
 

@@ -15,10 +15,6 @@
 #include <stdint.h>
 #include <string.h>
 
-/* DPDK's headers define it as a floating-point number. */
-#undef NS_PER_S
-#define NS_PER_S 1000000000ll
-
 #define POOL_SHIFT (PACKET_HEADROOM - RTE_PKTMBUF_HEADROOM)
 
 struct pool {
