@@ -128,6 +128,7 @@ void lane_frame(struct lane_node *n, uint16_t port, const uint8_t *bytes, uint32
         return;
     if (lane_header_decode(&h, bytes, len) != 0) {
         l->frames_bad++;
+        link_foreign(l, lane_hello_version(bytes, len), now);
         return;
     }
     if (h.type == LANE_HELLO) {

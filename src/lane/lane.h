@@ -110,6 +110,8 @@ enum lane_event_kind {
                                * (lane/move.h): lane_ingress finds it */
     LANE_EVENT_LEAVING, /* peer: a router on the way that is going to end (lane_drain). A lane that is moved from inside
                                * this call goes on meanwhile; otherwise it ends behind what it has sent, and waits */
+    LANE_EVENT_VERSION, /* the neighbour speaks version `detail` of lane frames, which is not ours: there is no link. Once,
+                         * until there was one */
 };
 
 /* LANE_EVENT_MISCABLED's detail. */

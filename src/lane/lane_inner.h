@@ -90,6 +90,7 @@ struct lane_link {
     struct seal *out, *in;
     uint16_t epoch_before;              /* low bits of our epoch in the session before */
     uint64_t miscabled;                 /* router that was alarmed about */
+    bool foreign;                       /* another version was alarmed about */
     int64_t peer_sent_ns, peer_sent_at; /* its clock, and ours when that came */
     int64_t heard_ns;                   /* last sign of life */
     int64_t hello_at, hello_wait;
@@ -308,6 +309,8 @@ void link_start(struct lane_link *l, int64_t now); /* begins to say HELLO */
 void link_timer(struct lane_link *l, int64_t now);
 void link_arm(struct lane_link *l, int64_t at);
 void link_hello(struct lane_link *l, const struct lane_header *h, const uint8_t *bytes, int64_t now);
+/* A frame that was not understood; version: lane_hello_version's answer. */
+void link_foreign(struct lane_link *l, int version, int64_t now);
 void link_confirm(struct lane_link *l, int64_t now); /* a sealed frame has come */
 void link_lost(struct lane_link *l, int64_t now);    /* ends the session */
 int64_t link_silence_ns(const struct lane_node *n);

@@ -326,6 +326,90 @@ static void wrong_cables_are_told_and_carry_nothing(void **state)
     testing_net_free(net);
 }
 
+static void assert_all_go_to(const struct queue *q, const uint8_t mac[6])
+{
+    unsigned n = 0;
+    for (struct rte_mbuf *m = q->head; m; m = packet_meta(m)->next, n++)
+        assert_memory_equal(packet_at(m, ETHER_DST), mac, 6);
+    assert_int_equal(n, 5);
+}
+
+/* Packets that come before the link's other end is known wait for its lane, and are framed for nobody; a router in its place
+ * that has other ports must get them too. */
+static void packets_that_wait_for_a_link_go_to_whoever_is_there_then(void **state)
+{
+    (void)state;
+    static const struct testing_flow manual = {.node = 1, .path = {2}, .class_ = LANE_BULK, .window_least = 8};
+    struct testing_net *net = testing_chain(1, 2, NULL, 100 * NS_PER_US, &core);
+    struct lane_spec spec;
+    struct lane_tx *t;
+    struct error err;
+    net->node[2].no_sids = true; /* the lane never opens: they stay */
+    testing_spec(net, &manual, manual.path, &spec);
+    assert_int_equal(lane_open(net->node[1].lanes, &spec, net->now, &t, &err), 0);
+    for (int i = 0; i < 5; i++) {
+        struct rte_mbuf *m = testing_mbuf_sized(net->slab, 1514);
+        memset(packet_at(m, 0), 0, 12);
+        assert_int_equal(port_enqueue(t->queue.port, &t->queue, m, net->now), 0);
+    }
+    testing_net_run(net, 50 * NS_PER_MS);
+    assert_int_equal(net->node[1].lanes->link[1]->state, LINK_UP);
+    assert_all_go_to(&t->queue, net->port[0][1].mac);
+    net->port[0][1].mac[5] ^= 0x77;
+    testing_node_restart(net, 2);
+    testing_net_run(net, 50 * NS_PER_MS);
+    assert_memory_equal(lane_port(net->node[1].lanes, 1)->peer_mac, net->port[0][1].mac, 6);
+    assert_all_go_to(&t->queue, net->port[0][1].mac);
+    lane_close(net->node[1].lanes, t, false, net->now);
+    testing_net_run(net, 50 * NS_PER_MS);
+    testing_net_free(net);
+}
+
+static void hello_of_version(struct testing_net *net, uint8_t version)
+{
+    uint8_t frame[LANE_FRAME_HEADER + LANE_HELLO_SIZE] = {0};
+    struct lane_header hdr = {.type = LANE_HELLO, .length = LANE_HELLO_SIZE, .epoch = 9};
+    lane_header_encode(frame, &hdr);
+    frame[2] = version;
+    lane_frame(net->node[1].lanes, 1, frame, sizeof frame, net->now);
+    hdr.type = LANE_CREDIT; /* only HELLOs are the same in all versions */
+    hdr.length = LANE_CREDIT_SIZE;
+    lane_header_encode(frame, &hdr);
+    frame[2] = version;
+    lane_frame(net->node[1].lanes, 1, frame, sizeof frame, net->now);
+}
+
+/* A router of another version is not understood and not answered; it is told once, and costs a link that stands nothing. */
+static void a_neighbour_of_another_version_is_told_once(void **state)
+{
+    (void)state;
+    struct testing_net *net = testing_chain(1, 2, NULL, 100 * NS_PER_US, &core);
+    const struct lane_link *l = net->node[1].lanes->link[1];
+    uint64_t sent = l->frames_sent;
+    for (int i = 0; i < 3; i++)
+        hello_of_version(net, LANE_FRAME_VERSION - 1);
+    hello_of_version(net, LANE_FRAME_VERSION + 1);
+    assert_int_equal(net->node[1].of_kind[LANE_EVENT_VERSION], 1);
+    const struct lane_event *e = last_event(&net->node[1], LANE_EVENT_VERSION);
+    assert_int_equal(e->detail, LANE_FRAME_VERSION - 1);
+    assert_int_equal(e->port, 1);
+    assert_int_equal(l->frames_bad, 8);
+    assert_int_equal(l->frames_sent, sent);
+    assert_int_equal(l->state, LINK_DOWN);
+
+    testing_net_run(net, 100 * NS_PER_MS); /* its other end is one of ours now */
+    assert_int_equal(l->state, LINK_UP);
+    hello_of_version(net, LANE_FRAME_VERSION - 1);
+    assert_int_equal(net->node[1].of_kind[LANE_EVENT_VERSION], 1);
+    assert_int_equal(l->state, LINK_UP);
+
+    net->link[0].cut = true; /* and the old one again */
+    testing_net_run(net, 50 * NS_PER_MS);
+    hello_of_version(net, LANE_FRAME_VERSION - 1);
+    assert_int_equal(net->node[1].of_kind[LANE_EVENT_VERSION], 2);
+    testing_net_free(net);
+}
+
 /* A stream of well-formed HELLOs with wrong signatures: few are looked at, and the link comes up all the same. */
 static void a_flood_of_hellos_is_not_all_verified(void **state)
 {
@@ -362,6 +446,8 @@ int main(void)
         cmocka_unit_test(the_shell_says_that_the_carrier_is_lost),
         cmocka_unit_test(neighbours_learn_who_they_are),
         cmocka_unit_test(wrong_cables_are_told_and_carry_nothing),
+        cmocka_unit_test(packets_that_wait_for_a_link_go_to_whoever_is_there_then),
+        cmocka_unit_test(a_neighbour_of_another_version_is_told_once),
         cmocka_unit_test(a_flood_of_hellos_is_not_all_verified),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

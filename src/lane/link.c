@@ -237,6 +237,20 @@ static void alarm_miscabled(struct lane_link *l, uint64_t router, int what, int6
                         });
 }
 
+/* Nobody has signed that, so a link that stands does not care. */
+void link_foreign(struct lane_link *l, int version, int64_t now)
+{
+    if (version < 0 || version == LANE_FRAME_VERSION || l->session.id || l->foreign)
+        return;
+    l->foreign = true;
+    event_send(l->node, (struct lane_event){
+                            .kind = LANE_EVENT_VERSION,
+                            .at_ns = now,
+                            .port = l->port->index,
+                            .detail = (uint32_t)version,
+                        });
+}
+
 /* Keys for either direction and the session's name: the same at both ends, whoever asks. */
 static int session_keys(struct lane_link *l, const struct lane_header *hdr, const struct lane_hello *h)
 {
@@ -272,6 +286,21 @@ static int session_keys(struct lane_link *l, const struct lane_header *hdr, cons
     return rc;
 }
 
+/* Packets that have waited for the link were framed when its other end was not known yet, or another one. */
+static void readdress(struct lane_link *l, const uint8_t mac[6])
+{
+    struct lane_node *n = l->node;
+    struct port *p = l->port;
+    if (memcmp(p->peer_mac, mac, 6) == 0)
+        return;
+    memcpy(p->peer_mac, mac, 6);
+    for (uint32_t i = 0; i < n->lanes; i++)
+        if (n->tx_inner[i].state != TX_FREE && n->tx[i].wire == &l->wire)
+            queue_readdress(&n->tx[i].queue, mac);
+    for (unsigned c = 0; c < LANE_CLASSES; c++)
+        queue_readdress(&p->lossy[c], mac);
+}
+
 static void session_form(struct lane_link *l, const struct lane_header *hdr, const struct lane_hello *h, int64_t now)
 {
     if (l->session.id)
@@ -292,10 +321,11 @@ static void session_form(struct lane_link *l, const struct lane_header *hdr, con
     l->peer =
         (struct lane_peer){.router = h->router, .boot = h->boot, .port = h->port, .window = h->window, .mtu = h->mtu};
     memcpy(l->peer.identity, h->identity, 32);
-    memcpy(l->port->peer_mac, h->mac, 6);
+    readdress(l, h->mac);
     l->state = LINK_FORMED;
     l->heard_ns = now;
     l->miscabled = 0;
+    l->foreign = false;
     l->hello_at = now;
     link_timer(l, now);
 }

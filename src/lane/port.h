@@ -148,6 +148,8 @@ void queue_hold(struct queue *q);
 /* Discards all it holds, each one recorded with `reason` (enum loss_reason). Returns how many packets. A held queue stays
  * held; its rates stay. */
 uint32_t queue_flush(struct queue *q, int reason, int64_t now);
+/* The frames that wait, at a core port, go to this neighbour. */
+void queue_readdress(struct queue *q, const uint8_t mac[6]);
 /* Discards its first packet, recorded with `reason`; it has at least two. */
 void queue_drop_head(struct queue *q, int reason, int64_t now);
 /* The hosts that are paused because of this queue may go on, however full it is. */

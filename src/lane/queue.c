@@ -48,6 +48,12 @@ struct rte_mbuf *queue_pop(struct queue *q)
     return m;
 }
 
+void queue_readdress(struct queue *q, const uint8_t mac[6])
+{
+    for (struct rte_mbuf *m = q->head; m; m = packet_meta(m)->next)
+        memcpy(rte_pktmbuf_mtod(m, uint8_t *) + ETHER_DST, mac, 6);
+}
+
 /* --- rates ------------------------------------------------------------------------------------------------- */
 
 static void bucket_set(struct queue_bucket *b, uint64_t rate_bps, int64_t burst_ns, int32_t quantum, int64_t now)

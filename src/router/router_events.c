@@ -3,6 +3,7 @@
 #include "router/router_bgp.h"
 
 #include "base/log.h"
+#include "wire/lane_frame.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -27,6 +28,7 @@ static const struct {
     [LANE_EVENT_MOVE_DONE] = {"lane-move-done", "lane's old path has ended", LOG_LEVEL_INFO},
     [LANE_EVENT_MOVE_REVERTED] = {"lane-move-reverted", "lane's move was reverted", LOG_LEVEL_WARN},
     [LANE_EVENT_LEAVING] = {"lane-leaving", "a router on the lane's path is going to end", LOG_LEVEL_INFO},
+    [LANE_EVENT_VERSION] = {"lane-version", "the neighbour speaks another version of lane frames", LOG_LEVEL_ERROR},
 };
 
 const char *router_event_name(enum lane_event_kind k)
@@ -52,6 +54,14 @@ static void tell(struct router *r, const struct lane_event *e)
 {
     char lane[48] = "", peer[48] = "", detail[24] = "";
     const char *port = e->port < r->config.n_ports ? r->config.ports[e->port].name : "?";
+    if (e->kind == LANE_EVENT_VERSION) {
+        log_write(LOG_LEVEL_ERROR,
+            "port %s: the neighbour speaks version %u of lane frames and this router version %u: no link until both "
+            "run the "
+            "same release of Meridian",
+            port, e->detail, LANE_FRAME_VERSION);
+        return;
+    }
     if (e->lane)
         snprintf(lane, sizeof(lane), " (lane %" PRIu64 ":%" PRIu64 ")", e->lane >> 32, e->lane & UINT32_MAX);
     if (e->peer)

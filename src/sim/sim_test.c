@@ -57,6 +57,28 @@ static void end(struct world *w)
     "vpns: [{name: v}]\n"                                                                                              \
     "hosts:\n- {name: a, router: pe1, vpn: v, rate: 10 Gbit/s}\n- {name: b, router: pe2, vpn: v, rate: 10 Gbit/s}\n"
 
+/* Hosts that send from the first moment, when no link is up yet: what comes waits for its lane, and nothing of it is lost. */
+static void test_sends_from_the_beginning(void **state)
+{
+    (void)state;
+    struct world w;
+    struct sim_options o = options(SCENARIO_LANES);
+    begin(&w,
+        LINE "workloads:\n- {name: r, type: roce, from: a, to: b, bytes: 2 MiB, start: 0 s}\n"
+             "- {name: u, type: udp, from: b, to: a, rate: 100 Mbit/s, start: 0 s, duration: 20 ms}\n",
+        &o);
+    run(&w, 100 * NS_PER_MS);
+    const struct sim_work_result *of = result(&w);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(of[i].lost_links + of[i].lost_routers + of[i].lost_hosts == 0);
+        assert_true(of[i].sent > 100);
+        assert_int_equal(of[i].delivered, of[i].sent);
+    }
+    for (int i = 0; i < LOSS_REASONS; i++)
+        assert_int_equal(w.r.by_reason[i], 0);
+    end(&w);
+}
+
 /* The same over an encrypted VPN: ESP costs bytes, nothing is lost, and a router that starts again has new keys. */
 static void test_encrypted_vpn(void **state)
 {
@@ -184,6 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vpn_over_lanes),
+        cmocka_unit_test(test_sends_from_the_beginning),
         cmocka_unit_test(test_encrypted_vpn),
         cmocka_unit_test(test_same_seed_same_run),
         cmocka_unit_test(test_losses_are_attributed),

@@ -92,7 +92,7 @@ static void on_delivery(void *user, const struct slab_note *n, int64_t now)
 void sim_lane_event(struct sim *s, struct node *n, const struct lane_event *e)
 {
     static const char *const names[] = {"link-up", "link-down", "miscabled", "open", "refused", "down", "watchdog",
-        "recovered", "moved", "move-done", "move-reverted"};
+        "recovered", "moved", "move-done", "move-reverted", "leaving", "version"};
     unsigned k = (unsigned)e->kind;
     if (s->options.trace)
         fprintf(s->options.trace, "%" PRId64 " lane-%s router %s lane %" PRIx64 " port %u detail %u peer %" PRIu64 "\n",

@@ -75,6 +75,12 @@ int lane_header_decode(struct lane_header *ret, const uint8_t *bytes, uint32_t l
     return 0;
 }
 
+int lane_hello_version(const uint8_t *bytes, uint32_t len)
+{
+    return len >= LANE_FRAME_HEADER && bytes_get_be16(bytes) == LANE_FRAME_MAGIC && bytes[3] == LANE_HELLO ? bytes[2]
+                                                                                                           : -EPROTO;
+}
+
 void lane_header_encode(uint8_t to[LANE_FRAME_HEADER], const struct lane_header *h)
 {
     to = put16(to, LANE_FRAME_MAGIC);

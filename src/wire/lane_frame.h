@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define LANE_FRAME_MAGIC   0x4d4cu
-#define LANE_FRAME_VERSION 1u
+#define LANE_FRAME_VERSION 2u /* 1: entries of CREDIT without `hold` */
 #define LANE_FRAME_HEADER  24u
 #define LANE_FRAME_SEAL    16u
 #define LANE_FRAME_MOST    1400u /* bytes of a whole frame: fits wherever IPv6 does */
@@ -181,6 +181,8 @@ struct lane_closed {
 #define LANE_CLOSED_SIZE 24u
 
 int lane_header_decode(struct lane_header *ret, const uint8_t *bytes, uint32_t len);
+/* The version of a HELLO, which tells it at the same place whatever the version; -EPROTO: it is no HELLO. */
+int lane_hello_version(const uint8_t *bytes, uint32_t len);
 void lane_header_encode(uint8_t to[LANE_FRAME_HEADER], const struct lane_header *h);
 
 /* Of a body: `len` is the header's length. Encoders write exactly the size above. */

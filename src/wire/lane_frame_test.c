@@ -15,7 +15,7 @@ static void header_layout(void **state)
     struct lane_header h = {.type = LANE_CREDIT, .length = 52, .epoch = 0x1122334455667788, .seq = 9}, got;
     lane_header_encode(bytes, &h);
     static const uint8_t want[24] = {
-        'M', 'L', 1, 2, 0, 0, 0, 52, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0, 0, 0, 0, 0, 0, 0, 9};
+        'M', 'L', 2, 2, 0, 0, 0, 52, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0, 0, 0, 0, 0, 0, 0, 9};
     assert_memory_equal(bytes, want, 24);
     assert_int_equal(lane_header_decode(&got, bytes, 24 + 52 + 16), 0);
     assert_true(got.type == h.type && got.length == h.length && got.epoch == h.epoch && got.seq == h.seq);
@@ -34,6 +34,25 @@ static void header_layout(void **state)
     assert_int_equal(lane_header_decode(&got, bytes, 9000), -EPROTO);
     memset(bytes + 8, 0, 8);
     assert_int_equal(lane_header_decode(&got, bytes, 9000), -EPROTO);
+}
+
+static void a_hello_of_any_version_tells_it(void **state)
+{
+    (void)state;
+    struct lane_header h = {.type = LANE_HELLO, .length = LANE_HELLO_SIZE, .epoch = 5}, got;
+    lane_header_encode(bytes, &h);
+    for (unsigned v = 0; v < 256; v++) {
+        bytes[2] = (uint8_t)v;
+        assert_int_equal(lane_hello_version(bytes, LANE_FRAME_HEADER), v);
+        assert_int_equal(lane_header_decode(&got, bytes, LANE_FRAME_HEADER + LANE_HELLO_SIZE),
+            v == LANE_FRAME_VERSION ? 0 : -EPROTO);
+    }
+    assert_int_equal(lane_hello_version(bytes, LANE_FRAME_HEADER - 1), -EPROTO);
+    assert_int_equal(lane_hello_version(bytes, 0), -EPROTO);
+    bytes[3] = LANE_CREDIT;
+    assert_int_equal(lane_hello_version(bytes, LANE_FRAME_HEADER), -EPROTO);
+    bytes[3] = LANE_HELLO, bytes[0] = 'm';
+    assert_int_equal(lane_hello_version(bytes, LANE_FRAME_HEADER), -EPROTO);
 }
 
 static void fill(void *to, size_t n, uint64_t seed)
@@ -203,6 +222,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(header_layout),
+        cmocka_unit_test(a_hello_of_any_version_tells_it),
         cmocka_unit_test(hello_survives),
         cmocka_unit_test(open_survives_with_any_number_of_sids),
         cmocka_unit_test(small_frames_survive),
