@@ -38,8 +38,9 @@ with Net("overload") as net:
     h3 = net.host("h3", c, rate="100 Mbit/s")
     net.start(limits={"ecn": 200, "drop": 6000})
     check(until(lambda: h1.ping(h3.v4, 1)) and until(lambda: h2.ping(h3.v4, 1)), "both reach the third")
-    servers = [h3.start("iperf3", "-s", "-1", "-p", p, stdout=subprocess.DEVNULL) for p in (5201, 5202)]
+    servers = [h3.start("iperf3", "-s", "-1", "-p", p, stdout=subprocess.DEVNULL) for p in (5201, 5202, 5203, 5204)]
     time.sleep(0.3)
+    alone = [result(send(h1, h3.v4, 5203, 2))[0]]  # what one flow makes of the same port when nothing is in its way
     flows = [send(h1, h3.v4, 5201, 5), send(h2, h3.v4, 5202, 5)]
     time.sleep(3)
     lanes = [x for x in c.show("lanes") if x.get("vrf") == "red" and x["arrived_cells"] > 1000]
@@ -48,7 +49,10 @@ with Net("overload") as net:
     elephants = {f["src"] for r in (a, b) for f in r.show("flows")}
     check(elephants <= {h1.v4, h2.v4}, "nothing else is called an elephant")
     (r1, again1), (r2, again2) = map(result, flows)
-    check(r1 + r2 > 80, f"the link is full: {r1:.0f} and {r2:.0f} Mbit/s")
+    alone.append(result(send(h1, h3.v4, 5204, 2))[0])
+    bar = min(80, 0.86 * sum(alone) / 2)  # 80 on a machine that has time: alone it is 93
+    check(r1 + r2 > bar, f"the link is full: {r1:.0f} and {r2:.0f} Mbit/s, one alone before and after "
+          + " and ".join(f"{x:.0f}" for x in alone))
     check(again1 + again2 == 0, f"TCP sent nothing twice ({again1 + again2})")
     for r in a, b, c:
         check(lost(r) == {}, f"{r.name} has lost nothing {lost(r) or ''}")
