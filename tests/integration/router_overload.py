@@ -50,7 +50,7 @@ with Net("overload") as net:
     check(elephants <= {h1.v4, h2.v4}, "nothing else is called an elephant")
     (r1, again1), (r2, again2) = map(result, flows)
     alone.append(result(send(h1, h3.v4, 5204, 2))[0])
-    bar = min(80, 0.86 * sum(alone) / 2)  # 80 on a machine that has time: alone it is 93
+    bar = min(80, 0.95 * sum(alone) / 2)  # two fill the port better than one, which was seen at 78 to 87
     check(r1 + r2 > bar, f"the link is full: {r1:.0f} and {r2:.0f} Mbit/s, one alone before and after "
           + " and ".join(f"{x:.0f}" for x in alone))
     check(again1 + again2 == 0, f"TCP sent nothing twice ({again1 + again2})")
