@@ -176,8 +176,7 @@ static void files_that_make_no_sense(void **state)
 {
     struct xsec_ca ca;
     static const char *const ledgers[] = {"x\n", "1 pe1 fd00::1 00 1 2\n", "1 pe1 nowhere 00 1 2\n",
-        "1 \x1b[2J fd00::1 "
-        "0000000000000000000000000000000000000000000000000000000000000000 1 2\n"};
+        "1 \x1b[2J fd00::1 0000000000000000000000000000000000000000000000000000000000000000 1 2\n"};
     for (size_t i = 0; i < sizeof ledgers / sizeof *ledgers; i++) {
         write_file("members", ledgers[i]);
         assert_int_equal(xsec_ca_open(&ca, dir, &err), -EINVAL);
