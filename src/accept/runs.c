@@ -26,10 +26,10 @@ const struct accept_run accept_runs[] = {
     {"group-no-it", ACCEPT_JSON, ACCEPT_LAB, LAB("group-no-it"), "", 110, 110, NULL},
     {"group-it", ACCEPT_JSON, ACCEPT_LAB, LAB("group-it"), "", 110, 110, NULL},
     {"clinic", ACCEPT_JSON, ACCEPT_LAB, LAB("clinic"), "", 70, 70, NULL},
-    {"group-in-clear", ACCEPT_TEST, ACCEPT_LAB, TEST("chain_group.py"), "", 240, 240, NULL},
+    {"group-in-clear", ACCEPT_TEST, ACCEPT_LAB, "tests/chain/group.py", "", 240, 240, NULL},
     {"alliance", ACCEPT_JSON, ACCEPT_LAB, LAB("alliance"), "", 150, 150, NULL},
     /* tests with real processes and peers */
-    {"alliance-killed", ACCEPT_TEST, ACCEPT_LAB, TEST("chain_alliance.py"), "", 200, 200, NULL},
+    {"alliance-killed", ACCEPT_TEST, ACCEPT_LAB, "tests/chain/kills.sh", "", 200, 200, NULL},
     {"bgp-routers", ACCEPT_TEST, ACCEPT_LAB, TEST("router_bgp.py"), NULL, 60, 60, NULL},
     {"customers", ACCEPT_TEST, ACCEPT_LAB, TEST("router_customer.py"), "", 60, 60, NULL},
     {"encrypted", ACCEPT_TEST, ACCEPT_LAB, TEST("xsec_bgp.py"), NULL, 90, 90, NULL},

@@ -3,8 +3,8 @@
 
 1. A trains and chats beside elephants, a fibre is cut, B gets the model and an instance of its own: every expectation that does
    not depend on how busy this machine is, and nothing of A's found in any packet, decrypted frame, file or memory.
-2. The same with a build that leaks on purpose: the same search finds it, and the run fails (leaky_chain.sh runs this part).
-3. Each process is killed in turn (kill -9): training, the worker, the whole cloud, each router on the way. The weights are those of
+2. The same with a build that leaks on purpose: the same search finds it, and the run fails (tests/chain/leaky.sh).
+3. (tests/chain/kills.sh) Each process is killed in turn (kill -9): training, the worker, the whole cloud, each router on the way. The weights are those of
    an undisturbed run in one process, bit for bit, and no chat stream breaks.
 
 Run inside the Debian 13 root from the repository root. 0 passed, 1 failed, 77 skipped."""
@@ -156,7 +156,7 @@ def main():
     if os.geteuid():
         print("skipped: needs root")
         return 77
-    wanted = sys.argv[1:] or ["honest", "kills"]
+    wanted = sys.argv[1:] or ["honest"]  # the others: tests/chain/
     if "leaky" in wanted:
         subprocess.run([TOP / "tools/build", "leaky"], check=True, capture_output=True)
     (TOP / "build").mkdir(exist_ok=True)
