@@ -53,9 +53,10 @@ const struct accept_row accept_clauses[] = {
         NULL, NULL},
     {"A2", "Usable but not readable",
         "Prompts and tokens stay; only hidden vectors cross. How far that holds is measured." NO_NUMBER,
-        "No canary outside the campus in packets, decrypted frames, cloud files and memory; a leaky build is caught.",
+        "No canary outside the campus in packets, decrypted frames, cloud files and memory; a build that leaks on "
+        "purpose is caught.",
         "A search for canaries, and the same search against a build that leaks on purpose.",
-        {PASSES("leak-search", "nothing found, and the leaky build is found out")},
+        {PASSES("leak-search", "nothing found, and the build that leaks on purpose is found out")},
         "not built: the audit of what an attacker recovers from vectors, by depth, size and length", NULL},
     {"A3", "Nobody can rebuild the whole model",
         "Neither cloud nor campus can rebuild it; who holds what is written down and checked." NO_NUMBER,

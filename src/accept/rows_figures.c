@@ -71,7 +71,7 @@ const struct accept_row accept_figures[] = {
         NULL, NULL},
     {"F14", "Canaries outside the campus", PLAN, "0 bytes in packets, files and memory.",
         "The search in two namespaces and in the alliance, and builds that leak.",
-        {PASSES("leak-search", "none found; the leaky build is found out"),
+        {PASSES("leak-search", "none found; the build that leaks on purpose is found out"),
             {"alliance", "programs[leaks].canaries", "canaries found in the alliance", ACCEPT_EQUAL, 0}},
         NULL, NULL},
     {"F15", "Leak audit", PLAN, "The worst attacker by depth, size and length is printed.", NULL, {{0}},
